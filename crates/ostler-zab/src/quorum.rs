@@ -1,0 +1,227 @@
+//! Which sets of servers may decide: a majority of the voters, or, with weights and groups, a majority of the
+//! weight in a majority of the groups. Answers to Java's `QuorumVerifier`, `QuorumMaj` and `QuorumHierarchical`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ostler_wire::ServerId;
+
+/// Who votes, and what makes a quorum of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quorum {
+    voters: BTreeSet<ServerId>,
+    rule: Rule,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rule {
+    Majority,
+    Hierarchical(BTreeMap<i64, Group>),
+}
+
+/// A group of voters; a voter without a weight counts 1, one of weight 0 never counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Group {
+    weights: BTreeMap<ServerId, u64>,
+}
+
+/// Groups that do not fit the voters.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QuorumError {
+    /// A voter belongs to two groups.
+    #[error("server {server} is in group {first} and in group {second}; a server belongs to one group")]
+    InTwoGroups {
+        /// The voter.
+        server: ServerId,
+        /// The group that has it first.
+        first: i64,
+        /// The other one.
+        second: i64,
+    },
+    /// A voter belongs to no group.
+    #[error("server {0} is in no group; with groups every voter needs one")]
+    InNoGroup(ServerId),
+    /// A group names a server that does not vote.
+    #[error("group {group} names server {server}, which is no voter")]
+    NotAVoter {
+        /// The group.
+        group: i64,
+        /// The server.
+        server: ServerId,
+    },
+}
+
+impl Quorum {
+    /// More than half of the voters.
+    #[must_use]
+    pub fn majority(voters: BTreeSet<ServerId>) -> Self {
+        Self { voters, rule: Rule::Majority }
+    }
+
+    /// The quorum of a server alone.
+    #[must_use]
+    pub fn solo(server: ServerId) -> Self {
+        Self::majority(BTreeSet::from([server]))
+    }
+
+    /// More than half of the weight in more than half of the groups that have weight.
+    pub fn hierarchical(
+        voters: BTreeSet<ServerId>,
+        groups: &BTreeMap<i64, BTreeSet<ServerId>>,
+        weights: &BTreeMap<ServerId, u64>,
+    ) -> Result<Self, QuorumError> {
+        let mut home: BTreeMap<ServerId, i64> = BTreeMap::new();
+        let mut rule: BTreeMap<i64, Group> = BTreeMap::new();
+        for (&group, members) in groups {
+            for &server in members {
+                if !voters.contains(&server) {
+                    return Err(QuorumError::NotAVoter { group, server });
+                }
+                if let Some(first) = home.insert(server, group) {
+                    return Err(QuorumError::InTwoGroups { server, first, second: group });
+                }
+                let weight = weights.get(&server).copied().unwrap_or(1);
+                rule.entry(group).or_default().weights.insert(server, weight);
+            }
+        }
+        if let Some(&lone) = voters.iter().find(|voter| !home.contains_key(voter)) {
+            return Err(QuorumError::InNoGroup(lone));
+        }
+        Ok(Self { voters, rule: Rule::Hierarchical(rule) })
+    }
+
+    /// Who votes.
+    #[must_use]
+    pub fn voters(&self) -> &BTreeSet<ServerId> {
+        &self.voters
+    }
+
+    /// Whether these servers may decide. Servers that do not vote count for nothing.
+    #[must_use]
+    pub fn is_quorum(&self, servers: &BTreeSet<ServerId>) -> bool {
+        match &self.rule {
+            Rule::Majority => self.voters.intersection(servers).count() * 2 > self.voters.len(),
+            Rule::Hierarchical(groups) => {
+                let weighty = groups.values().filter(|group| group.total() > 0);
+                let won =
+                    weighty.clone().filter(|group| group.weight_of(servers) * 2 > group.total()).count();
+                won * 2 > weighty.count()
+            }
+        }
+    }
+}
+
+impl Group {
+    fn total(&self) -> u64 {
+        self.weights.values().sum()
+    }
+
+    fn weight_of(&self, servers: &BTreeSet<ServerId>) -> u64 {
+        self.weights.iter().filter(|(server, _)| servers.contains(server)).map(|(_, weight)| weight).sum()
+    }
+}
+
+/// The quorum in force and, while a change of membership is under way, the one that is to follow: then both must
+/// agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JointQuorum {
+    current: Quorum,
+    next: Option<Quorum>,
+}
+
+impl JointQuorum {
+    /// One quorum, no change under way.
+    #[must_use]
+    pub fn new(current: Quorum) -> Self {
+        Self { current, next: None }
+    }
+
+    /// Begins a change: from now on both quorums are needed.
+    pub fn propose(&mut self, next: Quorum) {
+        self.next = Some(next);
+    }
+
+    /// Ends a change: what was next is in force.
+    pub fn activate(&mut self) {
+        if let Some(next) = self.next.take() {
+            self.current = next;
+        }
+    }
+
+    /// Whether these servers may decide.
+    #[must_use]
+    pub fn is_quorum(&self, servers: &BTreeSet<ServerId>) -> bool {
+        self.current.is_quorum(servers) && self.next.as_ref().is_none_or(|next| next.is_quorum(servers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(ids: &[i64]) -> BTreeSet<ServerId> {
+        ids.iter().copied().map(ServerId).collect()
+    }
+
+    #[test]
+    fn a_majority_is_more_than_half_of_the_voters() {
+        let quorum = Quorum::majority(ids(&[1, 2, 3, 4]));
+        assert!(!quorum.is_quorum(&ids(&[1, 2])));
+        assert!(quorum.is_quorum(&ids(&[1, 2, 4])));
+        assert!(!quorum.is_quorum(&ids(&[1, 2, 9, 10])), "observers count for nothing");
+        assert!(Quorum::solo(ServerId(7)).is_quorum(&ids(&[7])));
+        assert!(!Quorum::solo(ServerId(7)).is_quorum(&ids(&[])));
+    }
+
+    #[test]
+    fn groups_decide_by_weight_and_then_by_number() {
+        let voters = ids(&[1, 2, 3, 4, 5, 6, 7]);
+        let groups = BTreeMap::from([(1, ids(&[1, 2, 3])), (2, ids(&[4, 5, 6])), (3, ids(&[7]))]);
+        let weights = BTreeMap::from([(ServerId(1), 3), (ServerId(7), 0)]);
+        let quorum = Quorum::hierarchical(voters.clone(), &groups, &weights).unwrap();
+        assert!(quorum.is_quorum(&ids(&[1, 4, 5])), "group 3 has no weight, so two groups are all");
+        assert!(!quorum.is_quorum(&ids(&[2, 3, 4, 5, 6])), "2 of 5 is no majority of the weight in group 1");
+        assert!(!quorum.is_quorum(&ids(&[1, 4])));
+
+        let twice = BTreeMap::from([(1, ids(&[1, 2])), (2, ids(&[2]))]);
+        assert!(matches!(
+            Quorum::hierarchical(ids(&[1, 2]), &twice, &weights),
+            Err(QuorumError::InTwoGroups { server: ServerId(2), first: 1, second: 2 })
+        ));
+        assert_eq!(
+            Quorum::hierarchical(voters, &BTreeMap::new(), &weights),
+            Err(QuorumError::InNoGroup(ServerId(1)))
+        );
+    }
+
+    #[test]
+    fn any_two_quorums_meet() {
+        let voters = ids(&[1, 2, 3, 4, 5]);
+        let groups = BTreeMap::from([(1, ids(&[1, 2])), (2, ids(&[3, 4])), (3, ids(&[5]))]);
+        let weights = BTreeMap::from([(ServerId(2), 4)]);
+        let rules =
+            [Quorum::majority(voters.clone()), Quorum::hierarchical(voters, &groups, &weights).unwrap()];
+        for quorum in rules {
+            for a in 0..32_i64 {
+                for b in 0..32_i64 {
+                    let set =
+                        |bits: i64| (0..5).filter(|i| bits >> i & 1 == 1).map(|i| ServerId(i + 1)).collect();
+                    let (a, b): (BTreeSet<_>, BTreeSet<_>) = (set(a), set(b));
+                    if quorum.is_quorum(&a) && quorum.is_quorum(&b) {
+                        assert!(a.intersection(&b).next().is_some(), "{a:?} {b:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn while_membership_changes_both_quorums_are_needed() {
+        let mut joint = JointQuorum::new(Quorum::majority(ids(&[1, 2, 3])));
+        joint.propose(Quorum::majority(ids(&[3, 4, 5])));
+        assert!(!joint.is_quorum(&ids(&[1, 2])));
+        assert!(!joint.is_quorum(&ids(&[4, 5])));
+        assert!(joint.is_quorum(&ids(&[1, 3, 4])));
+        joint.activate();
+        assert!(joint.is_quorum(&ids(&[4, 5])));
+    }
+}
