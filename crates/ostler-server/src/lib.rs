@@ -1,1 +1,4 @@
 //! (being written)
+
+pub mod config;
+pub mod four_letter;
