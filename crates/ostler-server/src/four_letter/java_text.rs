@@ -32,7 +32,6 @@ pub(super) fn average(sum: i64, count: u64) -> f64 {
     if count == 0 {
         return 0.0;
     }
-    #[allow(clippy::cast_precision_loss, reason = "the reference divides doubles as well")]
     let exact = sum as f64 / count as f64;
     // Sixty decimals show every tie: a double that lies half way between two four-digit decimals has five.
     let text = format!("{:.60}", exact.abs());

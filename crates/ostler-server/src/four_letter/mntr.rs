@@ -56,7 +56,8 @@ fn gauges(text: &mut String, report: &MonitorReport) {
 }
 
 fn quotas(text: &mut String, report: &MonitorReport) {
-    let views: [(&str, fn(&QuotaReport) -> i64); 4] = [
+    type View = fn(&QuotaReport) -> i64;
+    let views: [(&str, View); 4] = [
         ("quota_bytes_limit_per_namespace", |quota| quota.bytes_limit),
         ("quota_count_usage_per_namespace", |quota| quota.count_usage),
         ("quota_count_limit_per_namespace", |quota| quota.count_limit),
