@@ -1,1 +1,33 @@
-//! (being written)
+//! One server as a value. [`Node`] decides: it turns requests into transactions, keeps the sessions and applies
+//! what is committed. [`Lane`] answers: it holds the connections and watches of one I/O thread, reads the tree in
+//! place and renders every reply. Neither knows a clock, a socket, a file or a thread.
+//!
+//! Contract, for both: hand in everything that has happened (`handle_*`), then take `poll_output` until it is
+//! `None`, and only then wait, until `poll_timeout`. `now` never goes back in its monotonic part; its wall clock
+//! may jump and is used for nothing but the times in transactions and the age of containers and TTL nodes.
+//!
+//! The order that clients rely on: a transaction's changes, and then its reply, enter the inbox of a lane before
+//! the exclusive borrow of the store ends; a lane takes the shared borrow, then drains its inbox, then reads. So
+//! whoever can see a change has already been handed its watch event.
+
+pub mod applier;
+pub mod auth;
+pub mod config;
+pub mod conn;
+pub mod gate;
+pub mod io;
+pub mod lane;
+mod lane_requests;
+pub mod node;
+pub mod reaper;
+pub mod render;
+pub mod report;
+pub mod sessions;
+pub mod throttle;
+pub mod time;
+
+pub use config::NodeConfig;
+pub use io::{ConnId, Input, LaneBatch, LaneId, Letter, Output};
+pub use lane::{Lane, LaneOutput};
+pub use node::Node;
+pub use time::Now;

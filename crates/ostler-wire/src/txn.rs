@@ -203,7 +203,6 @@ impl Txn {
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a list of what is left would say nothing")]
     fn decode_body(op: i32, at: usize, body: &Bytes, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let Some(op) = OpCode::from_int(op) else {
             return Err(DecodeError::unknown("txn.type", at, i64::from(op)));
@@ -256,7 +255,6 @@ impl CreateTxn {
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the caller passes the four creates")]
     fn decode(op: OpCode, body: &Bytes, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let path = reader.string("txn.path")?.unwrap_or_default().into_owned();
         let data = decode_data(body, reader)?;

@@ -94,7 +94,6 @@ impl WatcherType {
 impl<'a> Read<'a> {
     /// Reads the body of a request. Bytes behind it are ignored. `op` must be one that is no write; auth and sasl
     /// have records of their own.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a list of what is left would say nothing")]
     pub fn decode(op: OpCode, reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let path = |reader: &mut Reader<'a>| reader.required_string("path");
         Ok(match op {

@@ -123,7 +123,6 @@ impl CreateMode {
 
 impl Write {
     /// Reads the body of a request that a client may send, `body` being the bytes behind the header. Bytes behind the record are ignored.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "a list of what is left would say nothing")]
     pub fn decode(op: OpCode, body: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         match op {
@@ -165,7 +164,6 @@ impl Write {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "a list of what is left would say nothing")]
 fn decode_single(op: OpCode, body: &Bytes, reader: &mut Reader<'_>) -> Result<Write, DecodeError> {
     let path = owned_string(reader, "path")?;
     match op {

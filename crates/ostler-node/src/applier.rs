@@ -1,0 +1,123 @@
+//! What is decided and not applied yet, in order; and how it is applied: in bounded batches, changes before the
+//! reply that follows from them. Answers to the write half of Java's `FinalRequestProcessor`.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ostler_tree::{Change, Outcome, Store};
+use ostler_wire::Zxid;
+use ostler_wire::txn::{Txn, TxnEntry};
+
+use crate::io::{CloseReason, ConnId, LaneBatch, LaneId, Letter};
+use crate::sessions::Sessions;
+
+/// The most transactions that are applied under one exclusive borrow of the store.
+const BATCH: usize = 256;
+
+/// Whom a transaction concerns beyond the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client's request: its connection gets the reply.
+    Client { conn: ConnId },
+    /// A handshake: its connection gets the session.
+    Handshake { conn: ConnId, timeout_ms: i32 },
+    /// A session that expired: its connection, if any, is closed.
+    Expiry,
+    /// The server's own business.
+    Server,
+}
+
+/// The queue between decision and tree.
+#[derive(Debug)]
+pub(crate) struct Applier {
+    pending: VecDeque<(TxnEntry, Origin)>,
+    committed: Zxid,
+    lanes: usize,
+}
+
+impl Applier {
+    pub(crate) fn new(last: Zxid, lanes: usize) -> Self {
+        Self { pending: VecDeque::new(), committed: last, lanes }
+    }
+
+    pub(crate) fn push(&mut self, entry: TxnEntry, origin: Origin) {
+        self.pending.push_back((entry, origin));
+    }
+
+    pub(crate) fn commit(&mut self, upto: Zxid) {
+        assert!(upto >= self.committed, "commits come in order");
+        self.committed = upto;
+    }
+
+    pub(crate) fn has_committed(&self) -> bool {
+        self.pending.front().is_some_and(|(entry, _)| entry.header.zxid <= self.committed)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The connections that wait for something in the queue.
+    pub(crate) fn waiting_conns(&self) -> BTreeSet<ConnId> {
+        self.pending
+            .iter()
+            .filter_map(|(_, origin)| match origin {
+                Origin::Client { conn } | Origin::Handshake { conn, .. } => Some(*conn),
+                Origin::Expiry | Origin::Server => None,
+            })
+            .collect()
+    }
+
+    pub(crate) fn apply(
+        &mut self,
+        store: &mut Store,
+        sessions: &mut Sessions,
+        watching: &dyn Fn(LaneId) -> bool,
+    ) -> Vec<(LaneId, LaneBatch)> {
+        let mut changes: Vec<Change> = Vec::new();
+        let mut letters: Vec<Vec<(Zxid, Letter)>> = (0..self.lanes).map(|_| Vec::new()).collect();
+        for _ in 0..BATCH {
+            if !self.has_committed() {
+                break;
+            }
+            let (entry, origin) = self.pending.pop_front().expect("there is one that is committed");
+            let zxid = entry.header.zxid;
+            let outcome = store.apply(&entry, &mut changes);
+            if let Some((conn, letter)) = letter_for(&entry, origin, outcome, sessions) {
+                letters[conn.lane().0].push((zxid, letter));
+            }
+        }
+        let changes: Option<Arc<[Change]>> = (!changes.is_empty()).then(|| changes.into());
+        let mut batches = Vec::new();
+        for (lane, letters) in letters.into_iter().enumerate() {
+            let lane = LaneId(lane);
+            let changes = if watching(lane) { changes.clone() } else { None };
+            if changes.is_some() || !letters.is_empty() {
+                batches.push((lane, LaneBatch { changes, letters }));
+            }
+        }
+        batches
+    }
+}
+
+fn letter_for(
+    entry: &TxnEntry,
+    origin: Origin,
+    outcome: Outcome,
+    sessions: &mut Sessions,
+) -> Option<(ConnId, Letter)> {
+    let session = entry.header.session;
+    let closed = matches!(entry.txn, Txn::CloseSession { .. }).then(|| sessions.remove(session)).flatten();
+    match origin {
+        Origin::Client { conn } => Some((conn, Letter::Reply { conn, outcome })),
+        Origin::Handshake { conn, timeout_ms } => Some((conn, Letter::Opened { conn, session, timeout_ms })),
+        Origin::Expiry => {
+            closed.map(|conn| (conn, Letter::Close { conn, reason: CloseReason::SessionExpired }))
+        }
+        Origin::Server => None,
+    }
+}

@@ -1,0 +1,78 @@
+//! The settings of a node and its lanes, as arguments: nothing in here reads a file or the environment.
+
+use ostler_tree::TreeConfig;
+
+/// Settings of a node and its lanes.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The id of this server; standalone servers number their sessions as server 1.
+    pub server_id: i64,
+    /// The base unit of time, in milliseconds.
+    pub tick_ms: u32,
+    /// The least session timeout that is granted, in milliseconds.
+    pub min_session_timeout_ms: i32,
+    /// The largest session timeout that is granted, in milliseconds.
+    pub max_session_timeout_ms: i32,
+    /// The longest frame that is accepted, in bytes (`jute.maxbuffer`).
+    pub max_frame: usize,
+    /// Settings of the tree.
+    pub tree: TreeConfig,
+    /// Transactions between snapshots; each time a number between a half of it and all of it is drawn.
+    pub snap_count: u32,
+    /// Bytes of log between snapshots, drawn likewise; `None` for no such limit.
+    pub snap_size: Option<u64>,
+    /// `user:base64(digest)` of the super user.
+    pub super_digest: Option<String>,
+    /// How passwords of the digest scheme are hashed.
+    pub digest_algorithm: DigestAlgorithm,
+    /// Whether the digest scheme is offered.
+    pub digest_scheme: bool,
+    /// Schemes of which a connection must have one before it may do anything; empty for no such rule.
+    pub enforced_schemes: Vec<String>,
+    /// Requests that may be under way before connections that have some are no longer read.
+    pub global_outstanding_limit: usize,
+    /// Large requests: how large one is, and how many bytes of them may be under way. `None` for no limit.
+    pub large_requests: Option<LargeRequests>,
+    /// Requests that may be under way at all, 0 for no limit.
+    pub request_throttle_limit: usize,
+    /// A request that had to wait longer than this before it was looked at is answered -127; 0 for no limit.
+    pub throttled_op_wait_ms: u64,
+    /// How long a connection may take for its handshake, in milliseconds.
+    pub sessionless_timeout_ms: u64,
+    /// The throttle of new connections.
+    pub connection_throttle: crate::throttle::ThrottleConfig,
+    /// The reaper of containers and TTL nodes.
+    pub reaper: crate::reaper::ReaperConfig,
+    /// How many lanes there are.
+    pub lanes: usize,
+    /// What session ids and everything drawn begin with.
+    pub seed: u64,
+}
+
+/// The limits on large requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargeRequests {
+    /// A frame of more bytes is large.
+    pub threshold: usize,
+    /// Bytes of large frames that may be under way.
+    pub max_bytes: usize,
+}
+
+/// How a password of the digest scheme is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DigestAlgorithm {
+    /// SHA-1, the default.
+    Sha1,
+    /// SHA-224.
+    Sha224,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+    /// SHA-512/224.
+    Sha512_224,
+    /// SHA-512/256.
+    Sha512_256,
+}

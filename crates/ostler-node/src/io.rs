@@ -1,0 +1,206 @@
+//! Everything that can happen to a node and everything it can want: two closed enums, and the letters that travel
+//! between node and lanes.
+
+use std::sync::Arc;
+
+use ostler_tree::{Change, Outcome};
+use ostler_wire::client::write::Write;
+use ostler_wire::{Id, SessionId, Zxid};
+use ostler_zab::{Generation, Proposal};
+
+/// One I/O thread, counted from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneId(pub usize);
+
+/// A connection, unique in the life of the process. The number tells the lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+impl ConnId {
+    const LANE_SHIFT: u32 = 48;
+
+    /// The `count`th connection of a lane.
+    #[must_use]
+    pub fn new(lane: LaneId, count: u64) -> Self {
+        assert!(count < 1 << Self::LANE_SHIFT, "connections of a lane are counted in 48 bits");
+        Self((lane.0 as u64) << Self::LANE_SHIFT | count)
+    }
+
+    /// The lane that holds it.
+    #[must_use]
+    pub fn lane(self) -> LaneId {
+        LaneId((self.0 >> Self::LANE_SHIFT) as usize)
+    }
+}
+
+/// What can happen to a node.
+#[derive(Debug)]
+pub enum Input {
+    /// A handshake, its timeout already negotiated, the password already checked if a session is to be resumed.
+    Connect {
+        /// The connection, which says nothing more until it is answered.
+        conn: ConnId,
+        /// The session to resume, or `None` for a new one.
+        resume: Option<SessionId>,
+        /// The negotiated timeout in milliseconds.
+        timeout_ms: i32,
+    },
+    /// A request to change the tree.
+    Request {
+        /// The connection to answer.
+        conn: ConnId,
+        /// Its session.
+        session: SessionId,
+        /// The client's number for it.
+        xid: i32,
+        /// What is asked for.
+        write: Write,
+        /// Who asks, as known when the request arrived.
+        ids: Arc<[Id]>,
+    },
+    /// A connection is gone; its session lives on until it expires.
+    Disconnected {
+        /// The connection.
+        conn: ConnId,
+        /// Its session.
+        session: SessionId,
+    },
+    /// A lane answers [`Letter::CollectTouches`].
+    Touches {
+        /// The lane.
+        lane: LaneId,
+        /// The number of the question.
+        round: u64,
+        /// Sessions that were heard from since the last question, when, and their timeout.
+        touches: Vec<Touch>,
+    },
+    /// The log is durable up to here.
+    Persisted {
+        /// All up to and including this one are on disk.
+        zxid: Zxid,
+        /// As it came with [`Output::Append`].
+        generation: Generation,
+    },
+    /// The disk is full: nothing can be appended at the moment.
+    LogFull,
+    /// There is room again.
+    LogRoom,
+    /// The snapshot that was asked for is written, or given up.
+    SnapshotDone,
+}
+
+/// When a session was last heard from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Touch {
+    /// The session.
+    pub session: SessionId,
+    /// The monotonic time in milliseconds.
+    pub heard_ms: u64,
+    /// The timeout of the connection it came by, in milliseconds.
+    pub timeout_ms: i32,
+}
+
+/// What a node wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Append to the log, sync, and answer with [`Input::Persisted`].
+    Append {
+        /// What to append.
+        proposal: Proposal,
+        /// To be given back.
+        generation: Generation,
+    },
+    /// Go on in a new log file: a snapshot is about to be taken.
+    RollLog,
+    /// Take a snapshot, and answer with [`Input::SnapshotDone`].
+    Snapshot,
+    /// Something is committed: borrow the store exclusively and call [`crate::Node::apply`].
+    Apply,
+    /// Put this into a lane's inbox.
+    Send(LaneId, LaneBatch),
+}
+
+/// What a lane finds in its inbox: what changed, and what concerns its own connections. A letter that belongs to
+/// a transaction comes after the changes up to that transaction.
+#[derive(Debug, Default)]
+pub struct LaneBatch {
+    /// The changes, oldest first; shared by all lanes that hold watches, absent for the others.
+    pub changes: Option<Arc<[Change]>>,
+    /// The letters, oldest first, each with the zxid up to which changes come before it.
+    pub letters: Vec<(Zxid, Letter)>,
+}
+
+/// A message to a lane.
+#[derive(Debug)]
+pub enum Letter {
+    /// The answer to the oldest write of a connection that is not answered yet.
+    Reply {
+        /// The connection.
+        conn: ConnId,
+        /// How it ended; its zxid is that of the letter.
+        outcome: Outcome,
+    },
+    /// The handshake ends well.
+    Opened {
+        /// The connection.
+        conn: ConnId,
+        /// Its session.
+        session: SessionId,
+        /// The negotiated timeout in milliseconds.
+        timeout_ms: i32,
+    },
+    /// The handshake ends with the news that the session is gone.
+    Refused {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Close without a word: the session expired, moved to another connection, or cannot be served.
+    Close {
+        /// The connection.
+        conn: ConnId,
+        /// Why, for the log and the counters.
+        reason: CloseReason,
+    },
+    /// Say which sessions were heard from.
+    CollectTouches {
+        /// The number of the question.
+        round: u64,
+    },
+}
+
+/// Why a connection is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The session expired.
+    SessionExpired,
+    /// The session was resumed by another connection.
+    SessionResumedElsewhere,
+    /// The client asked for it.
+    SessionClosed,
+    /// The client's session is gone.
+    NoSuchSession,
+    /// The peer closed or the socket failed.
+    Disconnected,
+    /// A frame with a length out of bounds, or too short, or a handshake that does not decode.
+    BadFrame,
+    /// The client has seen a newer zxid than this server.
+    ClientAhead,
+    /// Too many handshakes at once.
+    ConnectionThrottled,
+    /// Too many bytes of large requests at once.
+    LargeRequest,
+    /// Authentication failed.
+    AuthFailed,
+    /// An opcode that nobody knows.
+    UnknownOpcode,
+    /// No handshake in time.
+    NoHandshake,
+    /// The client does not read what it is sent.
+    SlowConsumer,
+    /// The disk is full: writes are refused.
+    DiskFull,
+    /// A four-letter word has been answered.
+    Word,
+    /// The server stops.
+    Stopping,
+}

@@ -1,0 +1,361 @@
+//! The node: the one place where requests become transactions. It decides with a shared borrow of the store and
+//! what is not applied yet, hands the result to the peer, and applies what the peer has committed. Answers to
+//! Java's `PrepRequestProcessor`, `SyncRequestProcessor`'s snapshot rule and `FinalRequestProcessor`'s write half.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ostler_tree::{Asker, Outstanding, Store};
+use ostler_wire::client::write::Write;
+use ostler_wire::txn::TxnEntry;
+use ostler_wire::{Id, ServerId, SessionId, Zxid};
+use ostler_zab::{Peer, Proposal};
+
+use crate::applier::{Applier, Origin};
+use crate::config::NodeConfig;
+use crate::gate::Random;
+use crate::io::{CloseReason, ConnId, Input, LaneBatch, LaneId, Letter, Output, Touch};
+use crate::reaper::Reaper;
+use crate::report::NodeReport;
+use crate::sessions::{Sessions, Standing};
+use crate::throttle::ConnectionThrottle;
+use crate::time::Now;
+
+/// A server's mind. See the crate's documentation for how to drive it.
+#[derive(Debug)]
+pub struct Node {
+    config: Arc<NodeConfig>,
+    peer: Peer,
+    outstanding: Outstanding,
+    sessions: Sessions,
+    applier: Applier,
+    reaper: Reaper,
+    throttle: ConnectionThrottle,
+    snapshots: SnapshotRule,
+    /// Whether the disk has no room for the log.
+    log_full: bool,
+    collection: Collection,
+    /// When the node last woke, to notice that it stood still.
+    awake_ms: u64,
+    outputs: VecDeque<Output>,
+}
+
+/// The question to all lanes which sessions they heard from, asked before any session expires.
+#[derive(Debug, Default)]
+struct Collection {
+    round: u64,
+    waiting: BTreeSet<LaneId>,
+}
+
+/// When to take a snapshot.
+#[derive(Debug)]
+struct SnapshotRule {
+    count: u32,
+    size: Option<u64>,
+    random: Random,
+    txns_left: u64,
+    bytes_left: u64,
+    running: bool,
+}
+
+impl Node {
+    /// A standalone server that starts with this store; all of it is committed.
+    #[must_use]
+    pub fn solo(config: Arc<NodeConfig>, store: &Store, now: Now) -> Self {
+        let mut sessions = Sessions::new(config.tick_ms, config.server_id, now.wall_ms.unsigned_abs());
+        for (id, timeout_ms) in store.sessions() {
+            sessions.track(id, timeout_ms, now.mono_ms, None);
+        }
+        Self {
+            peer: Peer::solo(ServerId(config.server_id), store.last_zxid()),
+            outstanding: Outstanding::new(store),
+            sessions,
+            applier: Applier::new(store.last_zxid(), config.lanes),
+            reaper: Reaper::new(config.reaper, now),
+            throttle: ConnectionThrottle::new(config.connection_throttle, config.seed),
+            snapshots: SnapshotRule::new(config.snap_count, config.snap_size, Random::new(config.seed)),
+            log_full: false,
+            collection: Collection::default(),
+            awake_ms: now.mono_ms,
+            outputs: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Takes one input. `store` holds exactly what [`Self::apply`] has applied to it.
+    pub fn handle(&mut self, now: Now, input: Input, store: &Store) {
+        match input {
+            Input::Connect { conn, resume, timeout_ms } => {
+                self.on_connect(now, conn, resume, timeout_ms, store)
+            }
+            Input::Request { conn, session, xid, write, ids } => {
+                self.on_request(now, conn, session, xid, write, &ids, store);
+            }
+            Input::Disconnected { conn, session } => self.sessions.unbind(session, conn),
+            Input::Touches { lane, round, touches } => self.on_touches(now, lane, round, &touches, store),
+            Input::Persisted { zxid, generation } => {
+                self.peer.handle(ostler_zab::Input::Persisted { zxid, generation });
+                self.drain_peer();
+            }
+            Input::LogFull => self.on_log_full(),
+            Input::LogRoom => self.log_full = false,
+            Input::SnapshotDone => self.snapshots.running = false,
+        }
+    }
+
+    /// Does what time asks for: expires sessions, reaps nodes. To be called at [`Self::poll_timeout`].
+    pub fn handle_timeout(&mut self, now: Now, store: &Store) {
+        self.notice_standstill(now);
+        if self.log_full {
+            return;
+        }
+        while let Some(path) = self.reaper.poll(now, store) {
+            let write = Write::DeleteContainer { path };
+            self.propose(now, SessionId(0), 0, write, &[], Origin::Server, store);
+        }
+        let due = self.sessions.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms);
+        if due && self.collection.waiting.is_empty() {
+            self.collection.round += 1;
+            let round = self.collection.round;
+            for lane in (0..self.config.lanes).map(LaneId) {
+                self.collection.waiting.insert(lane);
+                self.send(lane, Letter::CollectTouches { round });
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called, and for what.
+    #[must_use]
+    pub fn poll_timeout(&self) -> (u64, &'static str) {
+        let heartbeat = (self.awake_ms + self.heartbeat_ms(), "heartbeat");
+        if self.log_full {
+            return heartbeat;
+        }
+        let reaper = (self.reaper.deadline_ms(), "reaper");
+        let sessions = match self.sessions.next_deadline_ms() {
+            Some(deadline) if self.collection.waiting.is_empty() => (deadline, "session expiry"),
+            _ => heartbeat,
+        };
+        heartbeat.min(reaper).min(sessions)
+    }
+
+    /// The next thing that the node wants done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Applies a bounded batch of what is committed and yields what each lane has to be told, before the store is
+    /// released. `watching` says whether a lane holds watches. To be called until [`Self::has_committed`] is false.
+    pub fn apply(
+        &mut self,
+        store: &mut Store,
+        watching: &dyn Fn(LaneId) -> bool,
+    ) -> Vec<(LaneId, LaneBatch)> {
+        let batches = self.applier.apply(store, &mut self.sessions, watching);
+        self.outstanding.applied(store.last_zxid());
+        batches
+    }
+
+    /// Whether something is committed and not applied.
+    #[must_use]
+    pub fn has_committed(&self) -> bool {
+        self.applier.has_committed()
+    }
+
+    /// Whether something is decided and not applied.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        !self.applier.is_empty()
+    }
+
+    /// Figures for the operator.
+    #[must_use]
+    pub fn report(&self) -> NodeReport {
+        NodeReport {
+            sessions: self.sessions.len(),
+            outstanding: self.applier.len(),
+            session_buckets: self.sessions.buckets().collect(),
+            connection_drop_chance: self.throttle.drop_chance(),
+            log_full: self.log_full,
+        }
+    }
+
+    fn on_connect(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        resume: Option<SessionId>,
+        timeout_ms: i32,
+        store: &Store,
+    ) {
+        if !self.throttle.admit(now.mono_ms, resume.is_some()) {
+            return self.close(conn, CloseReason::ConnectionThrottled);
+        }
+        let Some(session) = resume else {
+            if self.log_full {
+                return self.close(conn, CloseReason::DiskFull);
+            }
+            let session = self.sessions.allocate();
+            self.sessions.track(session, timeout_ms, now.mono_ms, Some(conn));
+            let write = Write::CreateSession { timeout_ms };
+            return self.propose(now, session, 0, write, &[], Origin::Handshake { conn, timeout_ms }, store);
+        };
+        if self.sessions.standing(session) != Standing::Live {
+            return self.send(conn.lane(), Letter::Refused { conn });
+        }
+        if let Some(old) = self.sessions.bind(session, conn) {
+            self.close(old, CloseReason::SessionResumedElsewhere);
+        }
+        self.sessions.touch(Touch { session, heard_ms: now.mono_ms, timeout_ms });
+        self.send(conn.lane(), Letter::Opened { conn, session, timeout_ms });
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "these are the fields of one input")]
+    fn on_request(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        session: SessionId,
+        xid: i32,
+        write: Write,
+        ids: &[Id],
+        store: &Store,
+    ) {
+        // A session that is closing or gone, or that another connection speaks for: no answer, as in Java; the
+        // connection is being closed.
+        if self.sessions.standing(session) != Standing::Live || self.sessions.conn(session) != Some(conn) {
+            return;
+        }
+        if self.log_full {
+            return self.close(conn, CloseReason::DiskFull);
+        }
+        self.propose(now, session, xid, write, ids, Origin::Client { conn }, store);
+    }
+
+    fn on_touches(&mut self, now: Now, lane: LaneId, round: u64, touches: &[Touch], store: &Store) {
+        for touch in touches {
+            self.sessions.touch(*touch);
+        }
+        if round != self.collection.round || !self.collection.waiting.remove(&lane) {
+            return;
+        }
+        if !self.collection.waiting.is_empty() || self.log_full {
+            return;
+        }
+        for session in self.sessions.due(now.mono_ms) {
+            self.propose(now, session, 0, Write::CloseSession, &[], Origin::Expiry, store);
+        }
+    }
+
+    /// No room for the log: what is under way waits for room, its clients are sent away so that they do not wait
+    /// with it. Their writes may still happen.
+    fn on_log_full(&mut self) {
+        self.log_full = true;
+        for conn in self.applier.waiting_conns() {
+            self.close(conn, CloseReason::DiskFull);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "who, what, when, and for whom")]
+    fn propose(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        cxid: i32,
+        write: Write,
+        ids: &[Id],
+        origin: Origin,
+        store: &Store,
+    ) {
+        let zxid = self.peer.next_zxid().expect("a standalone server always proposes");
+        if matches!(write, Write::CloseSession) {
+            self.sessions.close(session);
+        }
+        let asker = Asker { session, cxid, ids, session_live: true, session_local: false };
+        let entry = ostler_tree::prepare(write, &asker, (zxid, now.wall_ms), store, &mut self.outstanding);
+        let bytes = encode(&entry);
+        let size = bytes.len() as u64;
+        self.applier.push(entry, origin);
+        self.peer.handle(ostler_zab::Input::Propose(Proposal { zxid, bytes }));
+        self.drain_peer();
+        if self.snapshots.count_txn(size) {
+            self.outputs.push_back(Output::RollLog);
+            if !std::mem::replace(&mut self.snapshots.running, true) {
+                self.outputs.push_back(Output::Snapshot);
+            }
+        }
+    }
+
+    fn drain_peer(&mut self) {
+        while let Some(output) = self.peer.poll_output() {
+            match output {
+                ostler_zab::Output::Append { proposal, generation } => {
+                    self.outputs.push_back(Output::Append { proposal, generation });
+                }
+                ostler_zab::Output::Commit { upto } => {
+                    self.applier.commit(upto);
+                    self.outputs.push_back(Output::Apply);
+                }
+            }
+        }
+    }
+
+    /// If the whole server stood still (stopped, or starved of its processor), clients could not be heard: nobody
+    /// may expire for it.
+    fn notice_standstill(&mut self, now: Now) {
+        let expected = self.awake_ms + self.heartbeat_ms();
+        let late_ms = now.mono_ms.saturating_sub(expected);
+        if late_ms > u64::from(self.config.tick_ms) {
+            self.sessions.postpone(late_ms);
+        }
+        self.awake_ms = now.mono_ms;
+    }
+
+    fn heartbeat_ms(&self) -> u64 {
+        u64::from(self.config.tick_ms / 2).clamp(10, 1000)
+    }
+
+    fn close(&mut self, conn: ConnId, reason: CloseReason) {
+        self.send(conn.lane(), Letter::Close { conn, reason });
+    }
+
+    fn send(&mut self, lane: LaneId, letter: Letter) {
+        let batch = LaneBatch { changes: None, letters: vec![(Zxid(i64::MAX), letter)] };
+        self.outputs.push_back(Output::Send(lane, batch));
+    }
+}
+
+fn encode(entry: &TxnEntry) -> Bytes {
+    let mut bytes = Vec::with_capacity(160);
+    entry.encode(&mut bytes);
+    Bytes::from(bytes)
+}
+
+impl SnapshotRule {
+    fn new(count: u32, size: Option<u64>, random: Random) -> Self {
+        let mut rule =
+            Self { count: count.max(2), size, random, txns_left: 0, bytes_left: 0, running: false };
+        rule.draw();
+        rule
+    }
+
+    /// Counts a transaction; whether it is time.
+    fn count_txn(&mut self, bytes: u64) -> bool {
+        self.bytes_left = self.bytes_left.saturating_sub(bytes);
+        self.txns_left = self.txns_left.saturating_sub(1);
+        let due = self.txns_left == 0 || (self.size.is_some() && self.bytes_left == 0);
+        if due {
+            self.draw();
+        }
+        due
+    }
+
+    /// A number between a half and the whole, so that the servers of an ensemble do not all write at once.
+    fn draw(&mut self) {
+        let half = u64::from(self.count / 2);
+        self.txns_left = half + self.random.below(half.max(1)) + 1;
+        let half = self.size.unwrap_or(0) / 2;
+        self.bytes_left = half + self.random.below(half.max(1)) + 1;
+    }
+}
