@@ -1,9 +1,11 @@
 //! The client port: handshake, requests, replies and watch events.
 
 pub mod connect;
+pub mod encode;
 pub mod event;
 pub mod read;
 pub mod reply;
+pub mod response;
 pub mod write;
 
 use crate::error::DecodeError;
