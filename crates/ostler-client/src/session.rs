@@ -1,0 +1,418 @@
+//! A client's session as a value: no clock, no socket. It numbers requests, keeps those that wait for their answer in
+//! order, pings, sets watches and credentials again on a new connection, and knows when the session is lost for good.
+//! Who drives it says what happened (`handle_*`, with the time since any fixed moment that never goes back), then
+//! takes what it wants (`poll_output` until `None`), then waits until `poll_timeout`. Answers to `ClientCnxn`.
+
+mod connection;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ostler_wire::client::AuthRequest;
+use ostler_wire::client::connect::{ConnectRequest, ConnectResponse, PASSWORD_LEN};
+use ostler_wire::client::encode;
+use ostler_wire::client::event::EventType;
+use ostler_wire::client::read::{Read, WatcherType};
+use ostler_wire::client::response::Response;
+use ostler_wire::client::write::Write;
+use ostler_wire::{Code, OpCode, SessionId, Xid, Zxid, frame};
+
+use crate::error::{Error, ErrorKind};
+use crate::options::Options;
+use crate::request::Request;
+use crate::watches::{Watches, Wish};
+
+/// The most credentials that a session keeps.
+const MAX_AUTHS: usize = 64;
+
+/// The name of a request within its session: what its completion refers to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// What the session wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Send these bytes on the connection.
+    Transmit(Bytes),
+    /// A request has come to its end; each accepted one does so exactly once.
+    Completed(Completion),
+    /// Something happened that nobody asked for just now.
+    Event(Event),
+    /// Close the connection, then say `handle_disconnected`. The text is for a log.
+    Disconnect(&'static str),
+}
+
+/// The end of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// Which one.
+    pub id: RequestId,
+    /// The zxid in the header of the reply, if there was one.
+    pub zxid: Option<Zxid>,
+    /// The answer.
+    pub result: Result<Response, Error>,
+}
+
+/// What a session tells of its own accord.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A watch fired. `zxid` is that of the change, -1 from old servers and for what was missed while disconnected.
+    Watch {
+        /// What happened.
+        kind: EventType,
+        /// Where.
+        path: String,
+        /// By which transaction.
+        zxid: Zxid,
+    },
+    /// Watches were taken away, as asked.
+    WatchesRemoved {
+        /// Which ones.
+        kind: WatcherType,
+        /// Where.
+        path: String,
+    },
+    /// The session is established on a connection, for the first time or again.
+    Connected {
+        /// The session.
+        session: SessionId,
+        /// Whether the server is read-only.
+        read_only: bool,
+        /// What was negotiated.
+        timeout: Duration,
+    },
+    /// The connection is gone; the session may live on.
+    Disconnected,
+    /// The session is over. Nothing comes after this.
+    Ended(Ending),
+}
+
+/// Why a session is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The caller closed it.
+    Closed,
+    /// It expired.
+    Expired,
+    /// The server refused the credentials.
+    AuthFailed,
+}
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Without a connection: the driver should make one.
+    Disconnected,
+    /// The handshake is under way.
+    Handshaking,
+    /// Established.
+    Connected,
+    /// Over.
+    Ended(Ending),
+}
+
+/// A request that waits for its answer on this connection.
+#[derive(Debug)]
+struct InFlight {
+    /// `None` for what the session itself asked (setWatches).
+    id: Option<RequestId>,
+    xid: i32,
+    op: OpCode,
+    wish: Option<Wish>,
+}
+
+/// A request that has not been sent.
+#[derive(Debug)]
+struct Queued {
+    id: RequestId,
+    op: OpCode,
+    body: Vec<u8>,
+    wish: Option<Wish>,
+}
+
+/// A session.
+#[derive(Debug)]
+pub struct Session {
+    options: Options,
+    state: State,
+    session: SessionId,
+    password: [u8; PASSWORD_LEN],
+    /// A session that only read-only servers know is not one to resume elsewhere.
+    seen_writable_server: bool,
+    last_zxid: i64,
+    next_id: u64,
+    next_xid: i32,
+    queued: VecDeque<Queued>,
+    in_flight: VecDeque<InFlight>,
+    /// Bytes of the bodies in `queued`.
+    queued_bytes: usize,
+    /// Bytes to send that were not polled yet.
+    out: Vec<u8>,
+    /// Bytes that came and are no whole frame yet.
+    input: Vec<u8>,
+    outputs: VecDeque<Output>,
+    auths: Vec<(String, Vec<u8>)>,
+    watches: Watches,
+    closing: bool,
+    /// Negotiated; before the first handshake what was asked for.
+    timeout: Duration,
+    last_heard: Duration,
+    last_sent: Duration,
+    /// Set from the moment a disconnect is asked for until it is confirmed: what still arrives does not count.
+    hanging_up: bool,
+}
+
+impl Session {
+    /// A session that was never connected.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        let timeout = options.session_timeout;
+        Self {
+            options,
+            state: State::Disconnected,
+            session: SessionId(0),
+            password: [0; PASSWORD_LEN],
+            seen_writable_server: false,
+            last_zxid: 0,
+            next_id: 0,
+            next_xid: 1,
+            queued: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            queued_bytes: 0,
+            out: Vec::new(),
+            input: Vec::new(),
+            outputs: VecDeque::new(),
+            auths: Vec::new(),
+            watches: Watches::default(),
+            closing: false,
+            timeout,
+            last_heard: Duration::ZERO,
+            last_sent: Duration::ZERO,
+            hanging_up: false,
+        }
+    }
+
+    /// A session that some other client began and this one goes on with.
+    #[must_use]
+    pub fn resume(options: Options, session: SessionId, password: [u8; PASSWORD_LEN]) -> Self {
+        Self { session, password, seen_writable_server: true, ..Self::new(options) }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Its id, 0 before the first handshake, and its password.
+    #[must_use]
+    pub fn credentials(&self) -> (SessionId, [u8; PASSWORD_LEN]) {
+        (self.session, self.password)
+    }
+
+    /// The newest zxid seen in a reply.
+    #[must_use]
+    pub fn last_zxid(&self) -> Zxid {
+        Zxid(self.last_zxid)
+    }
+
+    /// The negotiated timeout; before the first handshake what was asked for.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// How many requests wait for their answer.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.queued.len() + self.in_flight.len()
+    }
+
+    /// How many watches it keeps.
+    #[must_use]
+    pub fn watch_count(&self) -> usize {
+        self.watches.len()
+    }
+
+    /// How long the driver should try to reach one server, handshake included.
+    #[must_use]
+    pub fn connect_timeout(&self) -> Duration {
+        self.timeout / self.options.servers.max(1)
+    }
+
+    /// Takes a request. Without a connection it waits for one. An error says that nothing was taken: `Misuse` for a
+    /// request that makes no sense, `Retry` when too much waits already, `SessionLost` after the end.
+    pub fn submit(&mut self, now: Duration, request: &Request) -> Result<RequestId, Error> {
+        self.check_open()?;
+        request.check()?;
+        let mut body = Vec::new();
+        let wish = match request {
+            Request::Read(read) => {
+                read.encode(&mut body);
+                Wish::of(read)
+            }
+            Request::Write(write) => {
+                write.encode(&mut body);
+                None
+            }
+        };
+        self.enqueue(now, request.op(), body, wish)
+    }
+
+    /// Takes a request as raw bytes: any opcode, any body, no check. For tests of servers.
+    pub fn submit_raw(&mut self, now: Duration, op: OpCode, body: Vec<u8>) -> Result<RequestId, Error> {
+        self.check_open()?;
+        self.enqueue(now, op, body, None)
+    }
+
+    /// Adds credentials, on this connection and on every later one.
+    pub fn add_auth(&mut self, now: Duration, scheme: &str, auth: &[u8]) -> Result<(), Error> {
+        self.check_open()?;
+        if self.auths.len() >= MAX_AUTHS {
+            return Err(Error::new(ErrorKind::Misuse, "too many credentials"));
+        }
+        self.auths.push((scheme.to_owned(), auth.to_vec()));
+        if self.state == State::Connected {
+            encode_auth(scheme, auth, &mut self.out);
+            self.last_sent = now;
+        }
+        Ok(())
+    }
+
+    /// Closes the session behind the requests that were submitted before. Without a connection it is over at once
+    /// for this client, and the server lets it expire.
+    pub fn close(&mut self, now: Duration) {
+        if matches!(self.state, State::Ended(_)) || self.closing {
+            return;
+        }
+        self.closing = true;
+        if self.state != State::Connected {
+            self.end(Ending::Closed);
+            return;
+        }
+        let xid = self.take_xid();
+        encode::encode_frame(xid, OpCode::CloseSession, &mut self.out, |out| Write::CloseSession.encode(out));
+        self.in_flight.push_back(InFlight { id: None, xid, op: OpCode::CloseSession, wish: None });
+        self.last_sent = now;
+    }
+
+    /// The next thing the session wants; bytes to send come last, so that many requests become one write.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if self.out.is_empty() || self.hanging_up {
+            return None;
+        }
+        Some(Output::Transmit(Bytes::from(std::mem::take(&mut self.out))))
+    }
+
+    fn check_open(&self) -> Result<(), Error> {
+        match self.state {
+            State::Ended(ending) => Err(ended_error(ending)),
+            _ if self.closing => Err(ended_error(Ending::Closed)),
+            State::Disconnected | State::Handshaking | State::Connected => Ok(()),
+        }
+    }
+
+    fn enqueue(
+        &mut self,
+        now: Duration,
+        op: OpCode,
+        body: Vec<u8>,
+        wish: Option<Wish>,
+    ) -> Result<RequestId, Error> {
+        if self.pending() >= self.options.max_pending {
+            return Err(Error::new(ErrorKind::Retry, "too many requests wait for their answer"));
+        }
+        if self.queued_bytes + self.out.len() + body.len() > self.options.max_unsent_bytes {
+            return Err(Error::new(ErrorKind::Retry, "too many bytes wait to be sent"));
+        }
+        let id = RequestId(self.next_id);
+        self.next_id += 1;
+        let queued = Queued { id, op, body, wish };
+        if self.state == State::Connected && !self.hanging_up {
+            self.send(now, queued);
+        } else {
+            self.queued_bytes += queued.body.len();
+            self.queued.push_back(queued);
+        }
+        Ok(id)
+    }
+
+    fn send(&mut self, now: Duration, request: Queued) {
+        let Queued { id, op, body, wish } = request;
+        let xid = self.take_xid();
+        encode::encode_frame(xid, op, &mut self.out, |out| out.extend_from_slice(&body));
+        self.in_flight.push_back(InFlight { id: Some(id), xid, op, wish });
+        self.last_sent = now;
+    }
+
+    /// Ordinary xids are positive and wrap to 1.
+    fn take_xid(&mut self) -> i32 {
+        let xid = self.next_xid;
+        self.next_xid = xid.checked_add(1).unwrap_or(1);
+        xid
+    }
+
+    fn complete(&mut self, id: RequestId, zxid: Option<Zxid>, result: Result<Response, Error>) {
+        self.outputs.push_back(Output::Completed(Completion { id, zxid, result }));
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    /// The session is over: what waits will not be answered.
+    fn end(&mut self, ending: Ending) {
+        self.fail_in_flight(Some(ending));
+        self.fail_queued(&ended_error(ending));
+        self.state = State::Ended(ending);
+        self.out.clear();
+        self.input.clear();
+        self.emit(Event::Ended(ending));
+    }
+
+    /// Fails what was sent and not answered; reads can be asked again, writes may have happened. Whether something
+    /// failed.
+    fn fail_in_flight(&mut self, ending: Option<Ending>) -> bool {
+        let mut failed = false;
+        for request in std::mem::take(&mut self.in_flight) {
+            let Some(id) = request.id else { continue };
+            let error = match ending {
+                _ if request.op.is_write() => {
+                    Error::new(ErrorKind::Unknown, "the connection was lost before the answer came")
+                }
+                Some(ending) => ended_error(ending),
+                None => Error::new(ErrorKind::Retry, "the connection was lost before the answer came"),
+            };
+            self.complete(id, None, Err(error));
+            failed = true;
+        }
+        failed
+    }
+
+    fn fail_queued(&mut self, error: &Error) {
+        self.queued_bytes = 0;
+        for request in std::mem::take(&mut self.queued) {
+            self.complete(request.id, None, Err(error.clone()));
+        }
+    }
+}
+
+fn ended_error(ending: Ending) -> Error {
+    match ending {
+        Ending::Closed => Error::new(ErrorKind::Misuse, "the session was closed"),
+        Ending::Expired => Error::new(ErrorKind::SessionLost, "the session expired"),
+        Ending::AuthFailed => Error::new(ErrorKind::SessionLost, "the server refused the credentials"),
+    }
+}
+
+fn encode_auth(scheme: &str, auth: &[u8], out: &mut Vec<u8>) {
+    encode::encode_frame(Xid::AUTH.0, OpCode::Auth, out, |out| {
+        AuthRequest { scheme: Some(scheme.into()), auth: Some(auth) }.encode(out);
+    });
+}

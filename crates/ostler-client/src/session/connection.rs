@@ -1,0 +1,273 @@
+//! The part of a session that lives with one connection: handshake, frames that arrive, pings, deadlines and loss.
+
+use ostler_wire::client::event::WatcherEvent;
+use ostler_wire::client::reply::ReplyHeader;
+use ostler_wire::jute::Reader;
+
+use super::{
+    Code, ConnectRequest, ConnectResponse, Duration, Ending, Error, ErrorKind, Event, InFlight, OpCode,
+    Output, Read, Response, Session, SessionId, State, Wish, Xid, encode, encode_auth, frame,
+};
+
+/// However long the timeout: a server hears of an idle client at least this often.
+const MAX_PING_INTERVAL: Duration = Duration::from_secs(10);
+/// A ping is sent this much early when there was nothing to send for longer.
+const PING_SLACK: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// A connection was made: the handshake goes out.
+    pub fn handle_connected(&mut self, now: Duration) {
+        debug_assert!(
+            self.state != State::Handshaking && self.state != State::Connected,
+            "one connection at a time"
+        );
+        if matches!(self.state, State::Ended(_)) {
+            self.outputs.push_back(Output::Disconnect("the session is over"));
+            return;
+        }
+        self.state = State::Handshaking;
+        self.hanging_up = false;
+        self.input.clear();
+        self.out.clear();
+        self.last_heard = now;
+        self.last_sent = now;
+        let resumed = if self.seen_writable_server { self.session } else { SessionId(0) };
+        let at = frame::start(&mut self.out);
+        ConnectRequest {
+            protocol_version: 0,
+            last_zxid_seen: self.last_zxid,
+            timeout_ms: i32::try_from(self.options.session_timeout.as_millis()).unwrap_or(i32::MAX),
+            session: resumed,
+            password: &self.password,
+            read_only: Some(self.options.read_only),
+        }
+        .encode(&mut self.out);
+        frame::finish(&mut self.out, at);
+    }
+
+    /// Bytes arrived.
+    pub fn handle_bytes(&mut self, now: Duration, bytes: &[u8]) {
+        if self.hanging_up || !matches!(self.state, State::Handshaking | State::Connected) {
+            return;
+        }
+        self.last_heard = now;
+        let mut input = std::mem::take(&mut self.input);
+        input.extend_from_slice(bytes);
+        let mut at = 0;
+        while !self.hanging_up && matches!(self.state, State::Handshaking | State::Connected) {
+            match frame::head(&input[at..], self.options.max_frame_bytes) {
+                frame::Head::Frame { len } => {
+                    self.on_frame(now, &input[at + 4..at + 4 + len]);
+                    at += 4 + len;
+                }
+                frame::Head::Partial { .. } => break,
+                frame::Head::BadLength(_) => self.hang_up("the server sent a frame that is too long"),
+            }
+        }
+        input.drain(..at);
+        self.input = input;
+    }
+
+    /// The connection is gone, or could not be made.
+    pub fn handle_disconnected(&mut self, now: Duration) {
+        self.hanging_up = false;
+        self.out.clear();
+        self.input.clear();
+        let was = self.state;
+        match was {
+            State::Ended(_) => return,
+            State::Disconnected | State::Handshaking | State::Connected => self.state = State::Disconnected,
+        }
+        if self.closing {
+            self.end(Ending::Closed);
+            return;
+        }
+        // What waited behind a request that was lost may have counted on it, so it is not sent on its own.
+        if self.fail_in_flight(None) {
+            self.fail_queued(&Error::new(
+                ErrorKind::Retry,
+                "not sent: the connection was lost with earlier requests on it",
+            ));
+        }
+        if was == State::Connected {
+            self.emit(Event::Disconnected);
+        }
+        self.expire_if_unheard(now);
+    }
+
+    /// `poll_timeout` has come.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        match self.state {
+            State::Ended(_) => {}
+            State::Disconnected => self.expire_if_unheard(now),
+            State::Handshaking | State::Connected if self.hanging_up => {}
+            State::Handshaking => {
+                if now >= self.last_heard + self.connect_timeout() {
+                    self.hang_up("the server did not answer the handshake in time");
+                }
+            }
+            State::Connected => {
+                if now >= self.last_heard + self.read_timeout() {
+                    self.hang_up("the server was silent for too long");
+                } else if now >= self.ping_at() {
+                    encode::encode_frame(Xid::PING.0, OpCode::Ping, &mut self.out, |_| {});
+                    self.last_sent = now;
+                }
+            }
+        }
+    }
+
+    /// When `handle_timeout` is to be called, if nothing happens before.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        match self.state {
+            State::Ended(_) => None,
+            State::Handshaking | State::Connected if self.hanging_up => None,
+            State::Disconnected => (self.session != SessionId(0)).then(|| self.last_heard + self.expiry()),
+            State::Handshaking => Some(self.last_heard + self.connect_timeout()),
+            State::Connected => Some(self.ping_at().min(self.last_heard + self.read_timeout())),
+        }
+    }
+
+    fn read_timeout(&self) -> Duration {
+        self.timeout * 2 / 3
+    }
+
+    /// After this time without a word the session has expired on any server.
+    fn expiry(&self) -> Duration {
+        self.timeout * 4 / 3
+    }
+
+    fn ping_at(&self) -> Duration {
+        let half = self.read_timeout() / 2;
+        let early = half.saturating_sub(PING_SLACK).max(PING_SLACK);
+        self.last_sent + half.min(early).min(MAX_PING_INTERVAL)
+    }
+
+    fn expire_if_unheard(&mut self, now: Duration) {
+        if self.session != SessionId(0) && self.seen_writable_server && now >= self.last_heard + self.expiry()
+        {
+            self.end(Ending::Expired);
+        }
+    }
+
+    fn hang_up(&mut self, why: &'static str) {
+        self.hanging_up = true;
+        self.outputs.push_back(Output::Disconnect(why));
+    }
+
+    fn on_frame(&mut self, now: Duration, payload: &[u8]) {
+        let mut reader = Reader::new(payload);
+        if self.state == State::Handshaking {
+            match ConnectResponse::decode(&mut reader) {
+                Ok(response) => self.on_connect_response(now, &response),
+                Err(_) => self.hang_up("the answer to the handshake cannot be read"),
+            }
+            return;
+        }
+        let Ok(header) = ReplyHeader::decode(&mut reader) else {
+            self.hang_up("a reply cannot be read");
+            return;
+        };
+        match Xid(header.xid) {
+            Xid::NOTIFICATION => match WatcherEvent::decode(&mut reader) {
+                Ok(event) => {
+                    self.watches.on_event(event.kind, &event.path);
+                    let (kind, path) = (event.kind, event.path.into_owned());
+                    self.emit(Event::Watch { kind, path, zxid: header.zxid });
+                }
+                Err(_) => self.hang_up("an event cannot be read"),
+            },
+            Xid::PING => {}
+            Xid::AUTH => {
+                if header.err == Code::AuthFailed.to_int() {
+                    self.end(Ending::AuthFailed);
+                    self.outputs.push_back(Output::Disconnect("the server refused the credentials"));
+                }
+            }
+            _ => self.on_reply(header, &mut reader),
+        }
+    }
+
+    fn on_connect_response(&mut self, now: Duration, response: &ConnectResponse) {
+        let Some(timeout_ms) = u64::try_from(response.timeout_ms).ok().filter(|ms| *ms > 0) else {
+            self.end(Ending::Expired);
+            self.outputs.push_back(Output::Disconnect("the server says that the session expired"));
+            return;
+        };
+        let read_only = response.read_only.unwrap_or(false);
+        self.session = response.session;
+        self.password = response.password;
+        self.seen_writable_server |= !read_only;
+        self.timeout = Duration::from_millis(timeout_ms);
+        self.state = State::Connected;
+        self.emit(Event::Connected { session: self.session, read_only, timeout: self.timeout });
+        // The order matters: credentials, watches, then what waited.
+        for (scheme, auth) in &self.auths {
+            encode_auth(scheme, auth, &mut self.out);
+        }
+        if self.options.restore_watches {
+            for batch in self.watches.batches(self.last_zxid) {
+                let read = Read::SetWatches(batch);
+                let (xid, op) = (Xid::SET_WATCHES.0, read.op());
+                encode::encode_frame(xid, op, &mut self.out, |out| read.encode(out));
+                self.in_flight.push_back(InFlight { id: None, xid, op, wish: None });
+            }
+        }
+        for request in std::mem::take(&mut self.queued) {
+            self.send(now, request);
+        }
+        self.queued_bytes = 0;
+    }
+
+    fn on_reply(&mut self, header: ReplyHeader, reader: &mut Reader<'_>) {
+        let Some(request) = self.in_flight.pop_front() else {
+            self.hang_up("a reply to nothing arrived");
+            return;
+        };
+        if request.xid != header.xid {
+            self.in_flight.push_front(request);
+            self.hang_up("replies arrived out of order");
+            return;
+        }
+        // 0 and -1 say nothing about how far the server is.
+        self.last_zxid = self.last_zxid.max(header.zxid.0);
+        if request.op == OpCode::CloseSession {
+            self.end(Ending::Closed);
+            self.outputs.push_back(Output::Disconnect("the session was closed"));
+            return;
+        }
+        let result = match header.err {
+            0 => match Response::decode(request.op, reader) {
+                Ok(response) => Ok(response),
+                Err(_) => {
+                    self.in_flight.push_front(request);
+                    self.hang_up("the body of a reply cannot be read");
+                    return;
+                }
+            },
+            err => Err(Error::from_wire(err)),
+        };
+        if let Some(wish) = request.wish {
+            let removed = match &wish {
+                Wish::Remove(path, kind) if header.err == 0 => Some((path.clone(), *kind)),
+                Wish::Remove(..)
+                | Wish::Exists(_)
+                | Wish::Data(_)
+                | Wish::Child(_)
+                | Wish::Persistent(..) => None,
+            };
+            self.watches.on_reply(wish, header.err);
+            if let Some((path, kind)) = removed {
+                self.emit(Event::WatchesRemoved { kind, path });
+            }
+        }
+        if let Some(id) = request.id {
+            self.complete(id, Some(header.zxid), result);
+        }
+        if header.err == Code::SessionClosedRequireSaslAuth.to_int() {
+            self.end(Ending::AuthFailed);
+            self.outputs.push_back(Output::Disconnect("the server wants credentials first"));
+        }
+    }
+}
