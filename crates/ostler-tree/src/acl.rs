@@ -299,7 +299,7 @@ mod tests {
         assert_eq!(fixup(None, &ids, &config), Err(Code::InvalidAcl));
         assert_eq!(fix(&[]), Err(Code::InvalidAcl));
         let world = raw(31, "world", "anyone");
-        assert_eq!(fix(&[world.clone(), world.clone()]), Ok(Acl::open()));
+        assert_eq!(fix(&[world.clone(), world]), Ok(Acl::open()));
         assert_eq!(
             fix(&[raw(3, "auth", "x")]),
             Ok(vec![Acl::new(3, "digest", "a:1"), Acl::new(3, "digest", "b:2")])

@@ -18,9 +18,10 @@ use crate::tree::ROOT;
 impl Store {
     /// Applies a transaction and appends what it changed.
     pub fn apply(&mut self, entry: &TxnEntry, changes: &mut Vec<Change>) -> Outcome {
-        let outcome = match &entry.txn {
-            Txn::Multi(parts) => Outcome::Multi(self.apply_multi(&entry.header, parts, changes)),
-            txn => self.apply_one(&entry.header, txn, changes),
+        let outcome = if let Txn::Multi(parts) = &entry.txn {
+            Outcome::Multi(self.apply_multi(&entry.header, parts, changes))
+        } else {
+            self.apply_one(&entry.header, &entry.txn, changes)
         };
         self.last_zxid = self.last_zxid.max(entry.header.zxid);
         if self.config.digest_enabled {
@@ -70,28 +71,27 @@ impl Store {
     /// Every part, or none if one is an error.
     fn apply_multi(&mut self, header: &TxnHeader, parts: &[Txn], changes: &mut Vec<Change>) -> Vec<Part> {
         if let Some(failed) = parts.iter().position(|part| matches!(part, Txn::Error { .. })) {
-            let err = |(i, part): (usize, &Txn)| match part {
-                Txn::Error { code } => *code,
-                _ if i < failed => 0,
-                _ => Code::RuntimeInconsistency.to_int(),
+            let err = |(i, part): (usize, &Txn)| {
+                if let Txn::Error { code } = part {
+                    *code
+                } else if i < failed {
+                    0
+                } else {
+                    Code::RuntimeInconsistency.to_int()
+                }
             };
-            let part = |err| Part { op: OpCode::Error, err, outcome: Outcome::Done };
-            return parts.iter().enumerate().map(err).map(part).collect();
+            return parts.iter().enumerate().map(err).map(failed_part).collect();
         }
         parts
             .iter()
             .map(|part| {
                 let outcome = self.apply_one(header, part, changes);
-                let op = match part.op() {
-                    OpCode::CreateContainer | OpCode::CreateTtl => OpCode::Create2,
-                    op => op,
-                };
-                match outcome {
-                    Outcome::Error(code) => {
-                        Part { op: OpCode::Error, err: code.to_int(), outcome: Outcome::Done }
-                    }
-                    outcome => Part { op, err: 0, outcome },
+                if let Outcome::Error(code) = outcome {
+                    return failed_part(code.to_int());
                 }
+                let op = part.op();
+                let with_stat = matches!(op, OpCode::CreateContainer | OpCode::CreateTtl);
+                Part { op: if with_stat { OpCode::Create2 } else { op }, err: 0, outcome }
             })
             .collect()
     }
@@ -107,7 +107,7 @@ impl Store {
         let zxid = header.zxid.0;
         // In the order of a snapshot, which holds the lists before the nodes: the list first.
         let acl = self.acls.intern(txn.acl.as_ref());
-        if let Some(existing) = self.tree.find(&txn.path) {
+        if let Some(existing) = self.child_at(parent, name, &txn.path) {
             let old = self.tree.set_acl(existing, acl);
             self.acls.release(old);
             if matches!(txn.kind, CreateKind::Plain { second: false, .. }) {
@@ -136,6 +136,11 @@ impl Store {
         Outcome::Created { path, stat: result }
     }
 
+    /// The node at a path whose parent is known. The root is not among its own children.
+    fn child_at(&self, parent: u32, name: &str, path: &str) -> Option<u32> {
+        if path == "/" { Some(ROOT) } else { self.tree.child(parent, name) }
+    }
+
     /// The parent's counter never goes back: a snapshot may hold later creations that were undone since.
     fn count_creation(&mut self, parent: u32, cversion: i32, zxid: i64) {
         let stat = self.tree.node(parent).stat();
@@ -146,9 +151,9 @@ impl Store {
     }
 
     fn delete(&mut self, path: &str, zxid: Zxid, changes: &mut Vec<Change>) -> Result<(), Code> {
-        let (parent_path, _) = path.rsplit_once('/').ok_or(Code::NoNode)?;
+        let (parent_path, name) = path.rsplit_once('/').ok_or(Code::NoNode)?;
         let parent = self.tree.find(parent_path).ok_or(Code::NoNode)?;
-        let id = self.tree.find(path);
+        let id = self.child_at(parent, name, path);
         if id == Some(ROOT) {
             return Err(Code::BadArguments);
         }
@@ -243,6 +248,10 @@ impl Store {
         }
         self.ephemerals.remove(&session);
     }
+}
+
+fn failed_part(err: i32) -> Part {
+    Part { op: OpCode::Error, err, outcome: Outcome::Done }
 }
 
 fn owner_of(kind: CreateKind, session: SessionId) -> i64 {

@@ -49,10 +49,7 @@ pub fn prepare(
     let (zxid, time_ms) = at;
     let header = TxnHeader { session: asker.session, cxid: asker.cxid, zxid, time_ms };
     let mut decision = Decision { asker, zxid, time_ms, store, outstanding };
-    let decided = match write {
-        Write::Multi(parts) => decision.multi(parts),
-        write => decision.one(write),
-    };
+    let decided = if let Write::Multi(parts) = write { decision.multi(parts) } else { decision.one(write) };
     let txn = decided.unwrap_or_else(|code| Txn::Error { code: code.to_int() });
     let digest = (store.config.digest_enabled && !matches!(txn, Txn::Error { .. }))
         .then(|| TxnDigest { version: DIGEST_VERSION, digest: outstanding.digest(store).cast_signed() });

@@ -218,8 +218,8 @@ impl Table {
     fn trigger(&mut self, path: &str) -> Vec<ConnId> {
         let mut told: Vec<ConnId> =
             self.by_path.get(path).map(|conns| conns.keys().copied().collect()).unwrap_or_default();
-        for i in 0..told.len() {
-            self.remove(told[i], path, STANDARD);
+        for conn in &told {
+            self.use_up(*conn, path);
         }
         if self.recursive > 0 {
             let mut at = path;
@@ -232,6 +232,13 @@ impl Table {
             told.dedup();
         }
         told
+    }
+
+    /// Removes a one-shot watch that fired. The connection stays listed, if without paths, until it closes or asks
+    /// for a watch to be removed; the commands that count connections count it.
+    fn use_up(&mut self, conn: ConnId, path: &str) {
+        self.remove(conn, path, STANDARD);
+        self.by_conn.entry(conn).or_default();
     }
 
     fn forget(&mut self, conn: ConnId, path: &str) {
