@@ -239,12 +239,6 @@ impl AclTable {
     pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, &AclList)> {
         (1..).zip(&self.slots).filter_map(|(handle, (list, _))| Some((handle, list.as_ref()?)))
     }
-
-    /// How many users a handle has.
-    #[cfg(test)]
-    pub(crate) fn users(&self, handle: u32) -> u64 {
-        self.slots[handle as usize - 1].1
-    }
 }
 
 fn nobody() -> &'static AclList {

@@ -12,7 +12,7 @@ use ostler_wire::{Code, OpCode, SessionId, Zxid};
 use crate::node::MAX_NAME;
 use crate::outcome::{Change, Outcome, Part};
 use crate::owner::{self, CONTAINER_OWNER};
-use crate::store::{Store, java_length, size_of};
+use crate::store::{Store, estimate, java_length};
 use crate::tree::ROOT;
 
 impl Store {
@@ -120,11 +120,11 @@ impl Store {
         let data = txn.data.as_deref();
         let id = self.tree.insert(parent, &txn.path, name, data, acl, &stat);
         let data_len = data.map_or(0, <[u8]>::len);
-        self.data_size += size_of(java_length(&txn.path), data_len);
+        self.data_size += estimate(java_length(&txn.path), data_len);
         self.index(&txn.path, stat.ephemeral_owner);
         let result = self.stat(id);
         self.on_created_for_quota(parent_path, name);
-        self.account(&txn.path, size_of(0, data_len), 1);
+        self.account(&txn.path, estimate(0, data_len), 1);
         let path: Arc<str> = txn.path.as_str().into();
         changes.push(Change {
             zxid: header.zxid,
@@ -185,12 +185,12 @@ impl Store {
         let node = self.tree.remove(id);
         self.acls.release(node.acl);
         self.unindex(path, node.owner());
-        self.data_size -= size_of(java_length(path), node.data_len());
+        self.data_size -= estimate(java_length(path), node.data_len());
         if !self.quotas.is_empty() {
             if let Some((parent, name)) = path.rsplit_once('/') {
                 self.on_deleted_for_quota(parent, name);
             }
-            self.account(path, -size_of(0, node.data_len()), -1);
+            self.account(path, -estimate(0, node.data_len()), -1);
         }
     }
 
@@ -209,7 +209,7 @@ impl Store {
             (stat.mzxid, stat.mtime, stat.version) = (header.zxid.0, header.time_ms, version);
         });
         let result = self.stat(id);
-        let grown = size_of(0, self.tree.node(id).data_len()) - size_of(0, before);
+        let grown = estimate(0, self.tree.node(id).data_len()) - estimate(0, before);
         self.account(path, grown, 0);
         self.data_size += grown;
         changes.push(Change {

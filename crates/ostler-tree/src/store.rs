@@ -274,10 +274,10 @@ impl Store {
         // The length of a path from its parent's, so that a deep tree costs no more than a flat one.
         let mut stack = vec![(crate::tree::ROOT, 0_i64)];
         let root = self.tree.node(crate::tree::ROOT);
-        let mut size = 1 + size_of(0, root.data_len());
+        let mut size = 1 + estimate(0, root.data_len());
         while let Some((id, length)) = stack.pop() {
             let node = self.tree.node(id);
-            size += size_of(0, node.data_len()) + length;
+            size += estimate(0, node.data_len()) + length;
             stack.extend(
                 self.tree
                     .children(id)
@@ -289,7 +289,7 @@ impl Store {
 }
 
 /// What a node adds to the estimate of the size.
-pub(crate) fn size_of(path_length: i64, data_len: usize) -> i64 {
+pub(crate) fn estimate(path_length: i64, data_len: usize) -> i64 {
     path_length + i64::try_from(data_len).expect("data is no longer than memory")
 }
 

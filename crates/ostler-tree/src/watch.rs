@@ -250,3 +250,134 @@ impl Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use EventType::{NodeChildrenChanged, NodeCreated, NodeDataChanged, NodeDeleted};
+    use ostler_wire::Zxid;
+
+    use super::*;
+
+    const A: ConnId = ConnId(1);
+    const B: ConnId = ConnId(2);
+
+    fn fire(table: &mut WatchTable, kind: EventType, path: &str) -> Vec<(u64, EventType, String)> {
+        let parent_acl = (kind != NodeDataChanged).then_some(None);
+        let change = Change { zxid: Zxid(1), kind, path: path.into(), acl: None, parent_acl };
+        let mut events = Vec::new();
+        table.fire(&change, &mut |conn, kind, path, _| events.push((conn.0, kind, path.to_owned())));
+        events
+    }
+
+    #[test]
+    fn one_shot_watches_fire_once() {
+        let mut table = WatchTable::default();
+        table.add_data(A, "/a");
+        table.add_data(A, "/a");
+        table.add_data(B, "/a");
+        assert_eq!(
+            fire(&mut table, NodeCreated, "/a"),
+            [(1, NodeCreated, "/a".into()), (2, NodeCreated, "/a".into())]
+        );
+        assert_eq!(fire(&mut table, NodeDataChanged, "/a"), []);
+        assert!(table.is_empty());
+        // As in Java, the connections are still counted.
+        assert_eq!(table.counts(), WatchCounts { all: 0, paths: 0, conns: 2, watches: 0 });
+        table.remove_conn(A);
+        table.remove_conn(B);
+        assert_eq!(table.counts(), WatchCounts::default());
+    }
+
+    #[test]
+    fn a_deletion_is_told_once_and_to_watchers_of_children_too() {
+        let mut table = WatchTable::default();
+        table.add_data(A, "/a");
+        table.add_child(A, "/a");
+        table.add_child(B, "/a");
+        table.add_child(B, "/");
+        assert_eq!(
+            fire(&mut table, NodeDeleted, "/a"),
+            [
+                (1, NodeDeleted, "/a".into()),
+                (2, NodeDeleted, "/a".into()),
+                (2, NodeChildrenChanged, "/".into())
+            ]
+        );
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn persistent_watches_stay() {
+        let mut table = WatchTable::default();
+        table.add_persistent(A, "/a");
+        for _ in 0..2 {
+            assert_eq!(fire(&mut table, NodeCreated, "/a"), [(1, NodeCreated, "/a".into())]);
+            assert_eq!(fire(&mut table, NodeDataChanged, "/a"), [(1, NodeDataChanged, "/a".into())]);
+            assert_eq!(fire(&mut table, NodeCreated, "/a/b"), [(1, NodeChildrenChanged, "/a".into())]);
+            assert_eq!(fire(&mut table, NodeDataChanged, "/a/b"), []);
+            assert_eq!(fire(&mut table, NodeDeleted, "/a"), [(1, NodeDeleted, "/a".into())]);
+        }
+    }
+
+    #[test]
+    fn recursive_watches_cover_what_is_below() {
+        let mut table = WatchTable::default();
+        table.add_recursive(A, "/");
+        table.add_recursive(A, "/a");
+        table.add_data(A, "/a/b");
+        table.add_child(A, "/a");
+        assert_eq!(
+            fire(&mut table, NodeCreated, "/a/b"),
+            [(1, NodeCreated, "/a/b".into()), (1, NodeChildrenChanged, "/a".into())]
+        );
+        assert!(!table.has(A, "/a/b", WatcherType::Data) && !table.has(A, "/a", WatcherType::Children));
+        assert_eq!(fire(&mut table, NodeDeleted, "/a/b"), [(1, NodeDeleted, "/a/b".into())]);
+        assert_eq!(fire(&mut table, NodeDataChanged, "/"), [(1, NodeDataChanged, "/".into())]);
+        assert_eq!(fire(&mut table, NodeDataChanged, "/ab"), [(1, NodeDataChanged, "/ab".into())]);
+        assert!(table.remove(A, "/", WatcherType::PersistentRecursive));
+        assert_eq!(fire(&mut table, NodeDataChanged, "/ab"), []);
+        table.remove_conn(A);
+        assert_eq!((table.data.recursive, table.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn kinds_are_found_and_removed_apart() {
+        let mut table = WatchTable::default();
+        table.add_data(A, "/a");
+        table.add_child(A, "/a");
+        table.add_persistent(A, "/a");
+        table.add_recursive(A, "/a");
+        assert_eq!(table.counts(), WatchCounts { all: 2, paths: 1, conns: 1, watches: 1 });
+        for kind in [
+            WatcherType::Children,
+            WatcherType::Data,
+            WatcherType::Persistent,
+            WatcherType::PersistentRecursive,
+        ] {
+            assert!(table.has(A, "/a", kind) && !table.has(B, "/a", kind) && !table.has(A, "/", kind));
+            assert!(!table.remove(B, "/a", kind) && table.remove(A, "/a", kind), "{kind:?}");
+            assert!(!table.has(A, "/a", kind) && !table.remove(A, "/a", kind));
+        }
+        assert!(table.is_empty() && !table.has(A, "/a", WatcherType::Any));
+        table.add_child(A, "/a");
+        table.add_recursive(A, "/a");
+        assert!(table.has(A, "/a", WatcherType::Any) && table.remove(A, "/a", WatcherType::Any));
+        assert!(table.is_empty() && !table.remove(A, "/a", WatcherType::Any));
+        assert_eq!(table.counts(), WatchCounts::default());
+    }
+
+    #[test]
+    fn both_tables_can_be_listed() {
+        let mut table = WatchTable::default();
+        table.add_data(B, "/b");
+        table.add_recursive(A, "/b");
+        table.add_data(A, "/a");
+        table.add_child(A, "/c");
+        let by_path: Vec<_> =
+            table.by_path().map(|(path, conns)| (path, conns.collect::<Vec<_>>())).collect();
+        assert_eq!(by_path, [("/a", vec![A]), ("/b", vec![A, B])]);
+        let by_conn: Vec<_> =
+            table.by_conn().map(|(conn, paths)| (conn, paths.collect::<Vec<_>>())).collect();
+        assert_eq!(by_conn, [(A, vec!["/a", "/b"]), (B, vec!["/b"])]);
+    }
+}

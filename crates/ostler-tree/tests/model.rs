@@ -1,5 +1,6 @@
 //! The store against a naive model of it: random writes, valid and not, decided far ahead of being applied. The
 //! model is a map from path to record, changes at once and knows nothing of pending views, digests or snapshots.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -33,7 +34,10 @@ struct Model {
     sessions: BTreeMap<SessionId, i32>,
 }
 
+/// Zxid and time.
 type At = (i64, i64);
+/// What a write changed, or why it was refused.
+type Changed = Result<Vec<(EventType, String)>, Code>;
 
 impl Model {
     fn new(config: TreeConfig) -> Self {
@@ -60,7 +64,7 @@ impl Model {
     }
 
     /// Changes at once; says which paths were created, changed or deleted.
-    fn write(&mut self, write: &Write, asker: &Asker<'_>, at: At) -> Result<Vec<(EventType, String)>, Code> {
+    fn write(&mut self, write: &Write, asker: &Asker<'_>, at: At) -> Changed {
         match write {
             Write::Multi(parts) => {
                 let before = self.clone();
@@ -90,8 +94,8 @@ impl Model {
                 }
                 Ok(owned.into_iter().map(|path| (EventType::NodeDeleted, path)).collect())
             }
-            _ if !asker.session_live => Err(Code::SessionExpired),
             Write::Create(create) => self.create(create, asker, at),
+            _ if !asker.session_live => Err(Code::SessionExpired),
             Write::Delete { path, version } => {
                 let path = path.as_deref().unwrap();
                 if path::is_special(path) {
@@ -137,13 +141,11 @@ impl Model {
         }
     }
 
-    fn create(
-        &mut self,
-        create: &Create,
-        asker: &Asker<'_>,
-        at: At,
-    ) -> Result<Vec<(EventType, String)>, Code> {
+    fn create(&mut self, create: &Create, asker: &Asker<'_>, at: At) -> Changed {
         let mode = CreateMode::from_flags(create.flags).ok_or(Code::BadArguments)?;
+        if !asker.session_live {
+            return Err(Code::SessionExpired);
+        }
         let list = acl::fixup(create.acl.as_deref(), asker.ids, &self.config)?;
         let mut path = create.path.clone().unwrap();
         let parent_path = path::parent(&path).to_owned();
@@ -161,10 +163,12 @@ impl Model {
         let parent = self.nodes.get_mut(&parent_path).unwrap();
         parent.stat.cversion += 1;
         parent.stat.pzxid = at.0;
-        let owner = match create.op {
-            OpCode::CreateContainer => CONTAINER_OWNER,
-            _ if mode.is_ephemeral() => asker.session.0,
-            _ => 0,
+        let owner = if create.op == OpCode::CreateContainer {
+            CONTAINER_OWNER
+        } else if mode.is_ephemeral() {
+            asker.session.0
+        } else {
+            0
         };
         let (zxid, time) = at;
         let stat = StatPersisted {
@@ -332,7 +336,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 struct Run {
     store: Store,
     outstanding: Outstanding,
-    waiting: VecDeque<(TxnEntry, Result<Vec<(EventType, String)>, Code>)>,
+    waiting: VecDeque<(TxnEntry, Changed)>,
     log: Vec<TxnEntry>,
 }
 

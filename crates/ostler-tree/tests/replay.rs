@@ -1,6 +1,7 @@
 //! Data directories that Apache servers wrote: a snapshot, the entries of the logs that belong to it (each behind
 //! its length, checksums and padding taken off), and what the tree must be after them. Each file of expectations
 //! lists zxid, digest, sessions, ephemerals and every node with its persisted Stat.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use bytes::Bytes;
 use ostler_tree::{Outcome, Store, TreeConfig};
