@@ -1,0 +1,232 @@
+//! Writing a snapshot: chunks of the body come in as the tree is walked, the file grows under a temporary name and
+//! gets its own only when it is whole and synced. Java writes most snapshots in place and without a sync, so that
+//! a crash leaves a torn file with a good name.
+
+use std::io::Write;
+
+use adler2::Adler32;
+use flate2::write::GzEncoder;
+use ostler_wire::Zxid;
+use ostler_wire::disk::{SNAPSHOT_END, snapshot_header};
+use ostler_wire::jute::Writer;
+
+use super::{SnapshotDigest, framing};
+use crate::disk::{Dir, Disk, DiskError, DiskOp, FilePath};
+use crate::error::Result;
+use crate::names::{self, Compression};
+
+/// Bytes gathered before they are written.
+const PIECE: usize = 256 << 10;
+
+/// How snapshots are written.
+#[derive(Debug, Clone, Copy)]
+pub struct SnapshotConfig {
+    /// `zookeeper.snapshot.compression.method`.
+    pub compression: Compression,
+    /// After so many bytes what was written is synced, so that no sync of the log waits for hundreds of MiB; 0 is
+    /// only at the end.
+    pub sync_every_bytes: u64,
+}
+
+impl Default for SnapshotConfig {
+    fn default() -> Self {
+        Self { compression: Compression::None, sync_every_bytes: 8 << 20 }
+    }
+}
+
+/// A snapshot that is being written. One that is dropped before `finish` leaves its temporary file, which the next
+/// start removes; `abort` removes it at once.
+pub struct SnapshotWriter<D: Disk> {
+    disk: D,
+    file: D::File,
+    path: FilePath,
+    name: String,
+    sync_every_bytes: u64,
+    adler: Adler32,
+    encoder: Encoder,
+    written: u64,
+    synced: u64,
+}
+
+/// What follows the chunks of the body on its way into the file.
+enum Encoder {
+    Plain(Vec<u8>),
+    Gzip(GzEncoder<Vec<u8>>),
+    Snappy { input: Vec<u8>, output: Vec<u8> },
+}
+
+impl<D: Disk> SnapshotWriter<D> {
+    /// Begins the snapshot of a zxid: the last one that was applied when its walk began.
+    pub fn create(disk: D, zxid: Zxid, config: SnapshotConfig) -> Result<Self> {
+        let name = names::snapshot_name(zxid, config.compression);
+        let path = FilePath::new(Dir::Snap, names::temporary_name(&name));
+        if disk.exists(&path)? {
+            disk.unlink(&path)?;
+        }
+        let file = disk.create(&path)?;
+        let mut writer = Self {
+            disk,
+            file,
+            path,
+            name,
+            sync_every_bytes: config.sync_every_bytes,
+            adler: Adler32::new(),
+            encoder: Encoder::new(config.compression),
+            written: 0,
+            synced: 0,
+        };
+        writer.write(&snapshot_header())?;
+        Ok(writer)
+    }
+
+    /// A chunk of the body: sessions, ACLs, nodes, and at the end the path "/".
+    pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
+        self.adler.write_slice(chunk);
+        self.encoder.write(chunk).map_err(|error| self.encoding_failed(error))?;
+        if self.encoder.output().len() >= PIECE {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Seals the body, adds the sections, and gives the file its name, durably.
+    pub fn finish(
+        mut self,
+        digest: Option<SnapshotDigest>,
+        last_processed: Option<Zxid>,
+    ) -> Result<FilePath> {
+        let result = self.try_finish(digest, last_processed);
+        match result {
+            Ok(path) => Ok(path),
+            Err(error) => {
+                self.abort();
+                Err(error)
+            }
+        }
+    }
+
+    /// Gives up: removes what was written. If that fails too, the next start does it.
+    pub fn abort(self) {
+        if self.disk.unlink(&self.path).is_ok() {
+            // A name that comes back after a power cut is removed by the next start.
+            let _ = self.disk.sync_dir(Dir::Snap);
+        }
+    }
+
+    /// Bytes in the file so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    fn try_finish(
+        &mut self,
+        digest: Option<SnapshotDigest>,
+        last_processed: Option<Zxid>,
+    ) -> Result<FilePath> {
+        self.seal()?;
+        if let Some(digest) = digest {
+            let mut section = Vec::new();
+            section.put_long(digest.zxid.0);
+            section.put_int(digest.version);
+            section.put_long(digest.digest);
+            self.write(&section)?;
+            self.seal()?;
+        }
+        if let Some(zxid) = last_processed {
+            self.write(&zxid.0.to_be_bytes())?;
+            self.seal()?;
+        }
+        self.encoder.end().map_err(|error| self.encoding_failed(error))?;
+        self.flush()?;
+        self.disk.sync(&self.file)?;
+        self.disk.rename(&self.path, &self.name)?;
+        self.disk.sync_dir(Dir::Snap)?;
+        Ok(FilePath::new(Dir::Snap, self.name.clone()))
+    }
+
+    fn seal(&mut self) -> Result<()> {
+        let checksum = i64::from(self.adler.checksum());
+        self.write(&checksum.to_be_bytes())?;
+        self.write(&SNAPSHOT_END)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let output = self.encoder.output();
+        self.disk.write_at(&self.file, self.written, output)?;
+        self.written += output.len() as u64;
+        output.clear();
+        if self.sync_every_bytes > 0 && self.written - self.synced >= self.sync_every_bytes {
+            self.disk.sync_data(&self.file)?;
+            self.synced = self.written;
+        }
+        Ok(())
+    }
+
+    fn encoding_failed(&self, error: std::io::Error) -> DiskError {
+        DiskError::new(DiskOp::Write, self.disk.show(&self.path), Some(self.written), error)
+    }
+}
+
+impl Encoder {
+    fn new(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::Plain(Vec::new()),
+            Compression::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::default())),
+            Compression::Snappy => Self::Snappy { input: Vec::new(), output: framing::header().to_vec() },
+        }
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Plain(output) => output.extend_from_slice(chunk),
+            Self::Gzip(encoder) => encoder.write_all(chunk)?,
+            Self::Snappy { input, output } => {
+                let mut rest = chunk;
+                while !rest.is_empty() {
+                    let n = rest.len().min(framing::BLOCK - input.len());
+                    input.extend_from_slice(&rest[..n]);
+                    rest = &rest[n..];
+                    if input.len() == framing::BLOCK {
+                        framing::encode_block(input, output).map_err(std::io::Error::other)?;
+                        input.clear();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Plain(_) => Ok(()),
+            Self::Gzip(encoder) => encoder.try_finish(),
+            Self::Snappy { input, output } => {
+                if !input.is_empty() {
+                    framing::encode_block(input, output).map_err(std::io::Error::other)?;
+                    input.clear();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// What is ready to be written.
+    fn output(&mut self) -> &mut Vec<u8> {
+        match self {
+            Self::Plain(output) | Self::Snappy { output, .. } => output,
+            Self::Gzip(encoder) => encoder.get_mut(),
+        }
+    }
+}
+
+/// Removes what unfinished writers left: to be done at the start.
+pub fn remove_temporaries<D: Disk>(disk: &D) -> Result<usize> {
+    let mut removed = 0;
+    for name in disk.list(Dir::Snap)? {
+        if names::is_temporary(&name) {
+            disk.unlink(&FilePath::new(Dir::Snap, name))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
