@@ -20,6 +20,7 @@ pub mod lane;
 mod lane_requests;
 pub mod node;
 pub mod reaper;
+pub mod recover;
 pub mod render;
 pub mod report;
 pub mod sessions;

@@ -1,4 +1,22 @@
-//! (being written)
+//! The shell around the node: sockets, threads, files, signals and configuration. It decides nothing that the
+//! protocol says; start reading in [`run`].
 
+mod admission;
+mod clock;
 pub mod config;
+pub mod exit;
 pub mod four_letter;
+mod inbox;
+mod lane_loop;
+mod limits;
+mod log_thread;
+mod node_loop;
+pub mod os_disk;
+mod placement;
+mod recovery;
+mod run;
+mod settings;
+mod snapshots;
+mod words;
+
+pub use run::{Serving, StartError, run};

@@ -1,22 +1,41 @@
-//! (being written)
+//! The binary `ostler`: one file per subcommand, none of which holds anything that others would want.
 
-use clap::Parser as _;
+#![allow(clippy::print_stdout, reason = "a command talks to whoever runs it")]
 
-pub(crate) mod bench;
+mod bench;
+mod server;
 
-#[derive(clap::Parser)]
-#[command(name = "ostler", version)]
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A coordination service that replaces Apache `ZooKeeper` on the spot.
+#[derive(Parser)]
+#[command(name = "ostler", version, about, long_about = None, after_help = "\
+Examples:
+  ostler                         a server on port 2181, data in ./ostler-data
+  ostler server conf/zoo.cfg     a server as zoo.cfg says
+  ostler bench get --help        how fast is it?")]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
-#[derive(clap::Subcommand)]
+#[derive(Subcommand)]
 enum Command {
+    Server(server::Args),
     Bench(bench::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    let Command::Bench(args) = Cli::parse().command;
-    bench::run(args)
+fn main() -> ExitCode {
+    match Cli::parse().command.unwrap_or_else(|| Command::Server(server::Args::default())) {
+        Command::Server(args) => server::run(args),
+        Command::Bench(args) => match bench::run(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("ostler bench: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
 }

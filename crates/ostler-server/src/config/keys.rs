@@ -327,6 +327,7 @@ pub static KEYS: &[Key] = &[
     key("test.allowDiscontinuousProposals", &[], Property, Switch, Foreign),
     // Ours.
     key("lanes", &[], Property, Number(1, 256), Active),
+    key("ostler.allowLogGaps", &[], Property, Switch, Active),
     key("logLevel", &[], Property, Word(&["error", "warn", "info", "debug", "trace"]), Active),
 ];
 

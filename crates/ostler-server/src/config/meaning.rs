@@ -183,6 +183,7 @@ impl ServerConfig {
         }
         set(&mut self.datadir_autocreate, settings.switch("datadir.autocreate"));
         set(&mut self.db_autocreate, settings.switch("db.autocreate"));
+        set(&mut self.allow_log_gaps, settings.switch("ostler.allowLogGaps"));
         set(&mut self.trust_empty_snapshot, settings.switch("snapshot.trust.empty"));
         Ok(())
     }

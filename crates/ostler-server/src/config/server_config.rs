@@ -32,6 +32,8 @@ pub struct ServerConfig {
     pub db_autocreate: bool,
     /// Accept logs without any snapshot.
     pub trust_empty_snapshot: bool,
+    /// Start over missing transactions, which are lost then.
+    pub allow_log_gaps: bool,
 
     /// Where clients connect.
     pub client_address: HostPort,
@@ -304,6 +306,20 @@ pub enum LogLevel {
     Trace,
 }
 
+impl LogLevel {
+    /// The word for it.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
 /// What is said about an ensemble. A standalone server has at most one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnsembleConfig {
@@ -330,6 +346,7 @@ impl Default for ServerConfig {
             datadir_autocreate: true,
             db_autocreate: true,
             trust_empty_snapshot: false,
+            allow_log_gaps: false,
             client_address: HostPort { host: None, port: 2181 },
             listen_backlog: None,
             max_client_cnxns: 60,

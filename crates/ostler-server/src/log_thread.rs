@@ -1,0 +1,188 @@
+//! The log's thread: group commit. It takes all that is waiting, appends it, syncs once, and says how far the log
+//! is durable. A failed write or sync ends the process: what is on disk is then unknown, and only a restart that
+//! reads it back can tell. A full disk is another thing: nothing was written, so the thread waits for room.
+//! Answers to Java's `SyncRequestProcessor`.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use ostler_node::Input;
+use ostler_store::{Disk, LogWriter};
+use ostler_wire::Zxid;
+use ostler_zab::{Generation, Proposal};
+use tracing::{error, info, warn};
+
+use crate::exit;
+use crate::four_letter::report::Summary;
+use crate::inbox::{Inbox, NodeLetter};
+
+/// The pause between two looks at a full disk.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the log's thread is told.
+#[derive(Debug)]
+pub(crate) enum LogLetter {
+    /// Append these and say when they are durable.
+    Append(Vec<(Proposal, Generation)>),
+    /// Go on in a new file.
+    Roll,
+    /// Everything before this is to be durable; then end.
+    Stop,
+}
+
+/// How the log batches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogPace {
+    /// Wait so long for more before a sync.
+    pub(crate) flush_delay: Duration,
+    /// Sync at the latest after so many transactions.
+    pub(crate) max_batch: usize,
+    /// Warn about a sync that took longer.
+    pub(crate) slow_sync: Duration,
+}
+
+/// Figures of the log.
+#[derive(Debug, Default)]
+pub(crate) struct LogStats {
+    commits: AtomicU64,
+    snapshots: AtomicU64,
+    last_durable: AtomicI64,
+    fsync_ms: Mutex<Summary>,
+}
+
+impl LogStats {
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn snapshots(&self) -> u64 {
+        self.snapshots.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_snapshot(&self) {
+        self.snapshots.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn fsync_ms(&self) -> Summary {
+        *self.fsync_ms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The log's thread.
+pub(crate) struct LogThread<D: Disk> {
+    pub(crate) writer: LogWriter<D>,
+    pub(crate) letters: Receiver<LogLetter>,
+    pub(crate) node: Arc<Inbox<NodeLetter>>,
+    pub(crate) pace: LogPace,
+    pub(crate) stats: Arc<LogStats>,
+}
+
+/// What was appended and is not durable.
+#[derive(Default)]
+struct Batch {
+    newest: Option<(Zxid, Generation)>,
+    txns: usize,
+}
+
+impl<D: Disk> LogThread<D> {
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self) {
+        loop {
+            let mut batch = Batch::default();
+            let mut running = match self.letters.recv() {
+                Ok(letter) => self.take(letter, &mut batch),
+                Err(_) => false,
+            };
+            let began = Instant::now();
+            while running && batch.txns < self.pace.max_batch {
+                match self.next(began) {
+                    Ok(letter) => running = self.take(letter, &mut batch),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => running = false,
+                }
+            }
+            self.commit(&batch);
+            if !running {
+                return;
+            }
+        }
+    }
+
+    fn next(&self, began: Instant) -> Result<LogLetter, TryRecvError> {
+        let left = self.pace.flush_delay.saturating_sub(began.elapsed());
+        if left.is_zero() {
+            return self.letters.try_recv();
+        }
+        self.letters.recv_timeout(left).map_err(|error| match error {
+            RecvTimeoutError::Timeout => TryRecvError::Empty,
+            RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+        })
+    }
+
+    /// Whether to go on.
+    fn take(&mut self, letter: LogLetter, batch: &mut Batch) -> bool {
+        match letter {
+            LogLetter::Append(proposals) => {
+                for (proposal, generation) in proposals {
+                    batch.newest = Some((proposal.zxid, generation));
+                    batch.txns += 1;
+                    if let Err(cause) = self.writer.append(proposal.zxid, &proposal.bytes) {
+                        self.fail(&cause);
+                    }
+                }
+                true
+            }
+            LogLetter::Roll => {
+                // What was appended before belongs into the old file.
+                self.commit(&std::mem::take(batch));
+                self.writer.roll();
+                true
+            }
+            LogLetter::Stop => false,
+        }
+    }
+
+    fn commit(&mut self, batch: &Batch) {
+        let Some((zxid, generation)) = batch.newest else { return };
+        let mut told_full = false;
+        let began = loop {
+            let began = Instant::now();
+            match self.writer.commit() {
+                Ok(_) => break began,
+                Err(ostler_store::Error::Full(cause)) => {
+                    if !told_full {
+                        error!(%cause, "no space for the transaction log: writes are refused, reads are served; looking again every second");
+                        self.node.push(NodeLetter::Input(Input::LogFull));
+                        told_full = true;
+                    }
+                    std::thread::sleep(RETRY);
+                }
+                Err(cause) => self.fail(&cause),
+            }
+        };
+        if told_full {
+            info!("there is space for the transaction log again");
+            self.node.push(NodeLetter::Input(Input::LogRoom));
+        }
+        self.note_sync(began.elapsed(), zxid);
+        self.node.push(NodeLetter::Input(Input::Persisted { zxid, generation }));
+    }
+
+    fn fail(&self, cause: &ostler_store::Error) -> ! {
+        error!(%cause, last_durable = %Zxid(self.stats.last_durable.load(Ordering::Relaxed)),
+            "cannot write the transaction log; stopping, since nobody knows what is on disk now");
+        std::process::exit(exit::LOG_FAILED);
+    }
+
+    fn note_sync(&self, took: Duration, zxid: Zxid) {
+        self.stats.commits.fetch_add(1, Ordering::Relaxed);
+        self.stats.last_durable.store(zxid.0, Ordering::Relaxed);
+        let ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
+        self.stats.fsync_ms.lock().unwrap_or_else(PoisonError::into_inner).add(ms);
+        if took > self.pace.slow_sync {
+            warn!(ms, "syncing the transaction log took long; all writes wait for it");
+        }
+    }
+}

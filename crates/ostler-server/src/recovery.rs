@@ -1,0 +1,57 @@
+//! The start of a server on its data directory: recovers the store, tells what was found, and sees to it that an
+//! empty directory has its first snapshot, without which Java would not take logs seriously.
+
+use ostler_node::recover::{Recovered, recover};
+use ostler_store::{Limits, RestoreOptions, SnapshotWriter};
+use ostler_tree::{TreeConfig, Walk};
+use tracing::{info, warn};
+
+use crate::config::ServerConfig;
+use crate::os_disk::OsDisk;
+use crate::snapshots;
+
+pub(crate) fn start(
+    disk: &OsDisk,
+    config: &ServerConfig,
+    tree: &TreeConfig,
+) -> ostler_store::Result<Recovered> {
+    let began = std::time::Instant::now();
+    let options = RestoreOptions {
+        trust_empty: config.trust_empty_snapshot,
+        allow_gaps: config.allow_log_gaps,
+        limits: Limits {
+            max_field_bytes: config.jute_max_buffer.saturating_add(config.jute_extra_size),
+            ..Limits::default()
+        },
+    };
+    let recovered = recover(disk, options, tree)?;
+    for warning in &recovered.warnings {
+        warn!("{warning}");
+    }
+    let check = recovered.store.digest_check();
+    if let Some(zxid) = check.first_mismatch {
+        warn!(mismatches = check.mismatches, first = %zxid,
+            "the tree differs from what its digests say: it was written by a server that differed, or a log is missing");
+    }
+    if !recovered.dead_sessions.is_empty() {
+        warn!(sessions = recovered.dead_sessions.len(), "removed ephemerals of sessions that are gone");
+    }
+    info!(
+        snapshot = recovered.snapshot.as_deref().unwrap_or("none"),
+        replayed = recovered.replayed,
+        zxid = %recovered.last,
+        nodes = recovered.store.node_count(),
+        ms = began.elapsed().as_millis(),
+        "read the data directory"
+    );
+    if recovered.snapshot.is_none() {
+        // Small or trusted; and from now on the directory can be told from one that lost its snapshots.
+        let mut walk = Walk::new(&recovered.store);
+        let mut writer =
+            SnapshotWriter::create(disk.clone(), walk.zxid(), crate::settings::snapshot_config(config))?;
+        snapshots::write_body(&mut walk, &mut writer, |work| work(&recovered.store))?;
+        let digest = snapshots::digest_section(&recovered.store);
+        writer.finish(digest, config.snapshot.serialize_last_processed_zxid.then(|| walk.zxid()))?;
+    }
+    Ok(recovered)
+}

@@ -1,0 +1,360 @@
+//! A server's life: configuration, data directory, threads, sockets, signals, exit code. Read this first.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ostler_node::gate::InFlight;
+use ostler_node::recover::Recovered;
+use ostler_node::{Lane, LaneId, Node, NodeConfig};
+use ostler_store::LogWriter;
+use ostler_store::purge::Purge;
+use tokio::runtime::Builder;
+use tokio::task::{LocalSet, spawn_local};
+use tracing::{error, info, warn};
+
+use crate::admission::Admission;
+use crate::clock::Clock;
+use crate::config::ServerConfig;
+use crate::exit;
+use crate::inbox::{Errand, Inbox, LaneInbox, NodeLetter};
+use crate::lane_loop::LaneLoop;
+use crate::limits;
+use crate::log_thread::{LogLetter, LogPace, LogStats, LogThread};
+use crate::node_loop::NodeLoop;
+use crate::os_disk::OsDisk;
+use crate::placement::Placement;
+use crate::snapshots::Snapshots;
+use crate::words::WordDesk;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error("{0}")]
+    DataDir(#[from] ostler_store::Error),
+    /// The lock on the data directory, or a directory that cannot be made or written.
+    #[error("{0}")]
+    Directory(String),
+    /// The client port.
+    #[error("cannot listen on {address}: {source}{hint}")]
+    Listen {
+        /// What was to be listened on.
+        address: String,
+        /// What the system said.
+        source: std::io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A thread or a runtime.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+impl StartError {
+    /// The exit code that tells it.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        match self {
+            Self::DataDir(_) | Self::Directory(_) => exit::DATA_DIR,
+            Self::Listen { .. } | Self::System(_) => exit::FAILED,
+        }
+    }
+}
+
+/// What a server says of itself once it serves.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where the data lies.
+    pub data_dir: PathBuf,
+    /// What it came up with.
+    pub nodes: usize,
+    /// How far the log went.
+    pub zxid: ostler_wire::Zxid,
+}
+
+/// Runs a server until it is told to stop. `on_serving` is called once when clients can connect.
+pub fn run(config: ServerConfig, on_serving: impl FnOnce(&Serving)) -> Result<(), StartError> {
+    limits::raise_max_files();
+    let clock = Clock::start();
+    let config = Arc::new(config);
+    let node_config = Arc::new(crate::settings::node_config(&config, clock.now()));
+    let disk = OsDisk::open(&crate::settings::disk_options(&config))?;
+    // The port first: a server that cannot serve should not read a large directory to find out.
+    let listeners = listen(&config)?;
+    let address = listeners[0].local_addr()?;
+    let recovered = crate::recovery::start(&disk, &config, &node_config.tree)?;
+    let serving = Serving {
+        address,
+        data_dir: config.data_dir.clone(),
+        nodes: recovered.store.node_count(),
+        zxid: recovered.store.last_zxid(),
+    };
+    let server = Server::start(&config, node_config, disk, clock, recovered, listeners, address.port())?;
+    on_serving(&serving);
+    server.wait_for_signal()?;
+    server.stop();
+    Ok(())
+}
+
+/// The threads of a running server.
+struct Server {
+    lanes: Vec<Arc<LaneInbox>>,
+    lane_threads: Vec<JoinHandle<()>>,
+    log: mpsc::Sender<LogLetter>,
+    log_thread: JoinHandle<()>,
+}
+
+impl Server {
+    fn start(
+        config: &Arc<ServerConfig>,
+        node_config: Arc<NodeConfig>,
+        disk: OsDisk,
+        clock: Clock,
+        recovered: Recovered,
+        listeners: Vec<TcpListener>,
+        client_port: u16,
+    ) -> Result<Self, StartError> {
+        let placement = Placement::choose(node_config.lanes);
+        let node_inbox: Arc<Inbox<NodeLetter>> = Arc::new(Inbox::new());
+        let lanes: Vec<Arc<LaneInbox>> = (0..placement.lanes).map(|_| Arc::new(LaneInbox::new())).collect();
+        let stats = Arc::new(LogStats::default());
+        let snapshots = Arc::new(Snapshots {
+            disk: disk.clone(),
+            config: crate::settings::snapshot_config(config),
+            last_zxid_section: config.snapshot.serialize_last_processed_zxid,
+            purge: Mutex::new(recovered.snapshot.iter().fold(Purge::default(), |mut purge, name| {
+                purge.note_whole(name);
+                purge
+            })),
+            stats: Arc::clone(&stats),
+            running: AtomicBool::new(false),
+        });
+        let node = Node::solo(Arc::clone(&node_config), &recovered.store, clock.now());
+        // Java snapshots before it serves; here clients do not wait for it, and a full disk is no reason not to start.
+        let snapshot_is_stale = recovered.replayed > 0;
+        let (log, log_letters) = mpsc::channel();
+        let log_thread = spawn("log", log_run(config, &disk, &recovered, log_letters, &node_inbox, &stats))?;
+        let store = Arc::new(RwLock::new(recovered.store));
+        let admission = Arc::new(Admission::new(config.max_client_cnxns as usize, config.max_cnxns as usize));
+        let words = Arc::new(WordDesk {
+            config: Arc::clone(config),
+            client_port,
+            server_id: 0,
+            clock,
+            store: Arc::clone(&store),
+            lanes: lanes.clone(),
+            node: Arc::clone(&node_inbox),
+            admission: Arc::clone(&admission),
+            log: Arc::clone(&stats),
+            trace_mask: AtomicI64::new(crate::four_letter::render::DEFAULT_TRACE_MASK),
+        });
+        let mut node_loop = Some(NodeLoop {
+            node,
+            clock,
+            store: Arc::clone(&store),
+            inbox: Arc::clone(&node_inbox),
+            lanes: lanes.clone(),
+            log: log.clone(),
+            snapshots: Arc::clone(&snapshots),
+        });
+        if !placement.node_on_lane_0 {
+            let node_loop = node_loop.take().expect("it was just made");
+            spawn("node", move || block_on_local(async move { node_loop.run().await }))?;
+        }
+        let in_flight = Arc::new(InFlight::default());
+        let mut listeners = Some(listeners);
+        let mut lane_threads = Vec::new();
+        for (index, inbox) in lanes.iter().enumerate() {
+            let lane =
+                Lane::new(LaneId(index), Arc::clone(&node_config), Arc::clone(&in_flight), clock.now());
+            let (inbox, store) = (Arc::clone(inbox), Arc::clone(&store));
+            let (node_inbox, words) = (Arc::clone(&node_inbox), Arc::clone(&words));
+            let node_loop = node_loop.take();
+            let doors = listeners.take().map(|listeners| (listeners, lanes.clone(), Arc::clone(&admission)));
+            let keep_alive = config.client_tcp_keep_alive;
+            lane_threads.push(spawn(&format!("lane-{index}"), move || {
+                block_on_local(async move {
+                    let lane = LaneLoop::new(lane, clock, store, inbox, node_inbox, words, keep_alive);
+                    if let Some(node_loop) = node_loop {
+                        spawn_local(node_loop.run());
+                    }
+                    if let Some((listeners, lanes, admission)) = doors {
+                        open_doors(listeners, lanes, admission);
+                    }
+                    lane.run().await;
+                });
+            })?);
+        }
+        if snapshot_is_stale {
+            let snapshots = Arc::clone(&snapshots);
+            let store = Arc::clone(&store);
+            spawn("snapshot", move || snapshots.write_and_report(&store))?;
+        }
+        if let Some(hours) = config.autopurge.purge_interval_hours {
+            let retain = config.autopurge.snap_retain_count as usize;
+            let every = Duration::from_secs(u64::from(hours) * 3600);
+            spawn("purge", move || snapshots.purge_forever(retain, every))?;
+        }
+        Ok(Self { lanes, lane_threads, log, log_thread })
+    }
+
+    fn wait_for_signal(&self) -> Result<(), StartError> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+            tokio::select! {
+                done = tokio::signal::ctrl_c() => done?,
+                _ = terminate.recv() => {}
+            }
+            Ok(())
+        })
+    }
+
+    /// Sends clients away, then lets the log finish: what was acknowledged is durable already, and what is on its
+    /// way becomes durable too.
+    fn stop(self) {
+        info!("stopping");
+        for lane in &self.lanes {
+            lane.errands.push(Errand::Stop);
+        }
+        for thread in self.lane_threads {
+            let _ = thread.join();
+        }
+        let _ = self.log.send(LogLetter::Stop);
+        let _ = self.log_thread.join();
+        info!("stopped");
+    }
+}
+
+/// The work of the log's thread.
+fn log_run(
+    config: &ServerConfig,
+    disk: &OsDisk,
+    recovered: &Recovered,
+    letters: mpsc::Receiver<LogLetter>,
+    node: &Arc<Inbox<NodeLetter>>,
+    stats: &Arc<LogStats>,
+) -> impl FnOnce() + Send + use<> {
+    let writer = LogWriter::new(disk.clone(), crate::settings::log_config(config), recovered.last);
+    let max_batch = config.log.max_batch_size as usize;
+    let thread = LogThread {
+        writer,
+        letters,
+        node: Arc::clone(node),
+        pace: LogPace {
+            flush_delay: Duration::from_millis(u64::from(config.log.flush_delay_ms)),
+            max_batch: if max_batch == 0 { usize::MAX } else { max_batch },
+            slow_sync: Duration::from_millis(config.log.fsync_warning_threshold_ms),
+        },
+        stats: Arc::clone(stats),
+    };
+    move || thread.run()
+}
+
+fn listen(config: &ServerConfig) -> Result<Vec<TcpListener>, StartError> {
+    let refused = |address: String, source: std::io::Error| {
+        let hint = match source.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "; another server has the port: stop it, or set another clientPort"
+            }
+            std::io::ErrorKind::AddrNotAvailable => "; set clientPortAddress to an address of this machine",
+            std::io::ErrorKind::PermissionDenied => {
+                "; ports below 1024 need a privilege: set another clientPort"
+            }
+            _ => "",
+        };
+        StartError::Listen { address, source, hint }
+    };
+    let wanted = &config.client_address;
+    let addresses = wanted.resolve().map_err(|source| refused(wanted.to_string(), source))?;
+    let mut problem = None;
+    for address in addresses {
+        match bind(address, config.listen_backlog) {
+            Ok(listener) => return Ok(vec![listener]),
+            // A machine without IPv6 has the next address.
+            Err(source) => problem = Some(refused(address.to_string(), source)),
+        }
+        if matches!(&problem, Some(StartError::Listen { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse)
+        {
+            break;
+        }
+    }
+    Err(problem.unwrap_or_else(|| {
+        refused(wanted.to_string(), std::io::Error::other("the name resolves to no address"))
+    }))
+}
+
+fn bind(address: SocketAddr, backlog: Option<u32>) -> std::io::Result<TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    // A restart must not wait for connections of the life before.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    // Java's default of 50 loses connections in a storm.
+    socket.listen(backlog.and_then(|backlog| i32::try_from(backlog).ok()).unwrap_or(1024))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Accepts clients and spreads them over the lanes.
+fn open_doors(listeners: Vec<TcpListener>, lanes: Vec<Arc<LaneInbox>>, admission: Arc<Admission>) {
+    let next = Arc::new(AtomicUsize::new(0));
+    for listener in listeners {
+        let (lanes, admission, next) = (lanes.clone(), Arc::clone(&admission), Arc::clone(&next));
+        spawn_local(async move {
+            let listener = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(cause) => {
+                    error!(%cause, "cannot accept clients");
+                    std::process::exit(exit::FAILED);
+                }
+            };
+            loop {
+                match listener.accept().await {
+                    Ok((stream, peer)) => {
+                        let Some(admitted) = admission.admit(peer.ip().to_canonical()) else {
+                            warn!(%peer, "too many connections from this address (maxClientCnxns) or altogether (maxCnxns)");
+                            continue;
+                        };
+                        let lane = &lanes[next.fetch_add(1, Ordering::Relaxed) % lanes.len()];
+                        if let Ok(stream) = stream.into_std() {
+                            lane.errands.push(Errand::Serve(stream, peer, admitted));
+                        }
+                    }
+                    Err(cause) => {
+                        // Out of files, most likely: those who are in go on, and places become free.
+                        warn!(%cause, "cannot accept a client");
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(work)
+}
+
+fn block_on_local(work: impl Future<Output = ()>) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            error!(%cause, "cannot start an event loop");
+            std::process::exit(exit::FAILED);
+        }
+    };
+    runtime.block_on(LocalSet::new().run_until(work));
+}
