@@ -1,2 +1,39 @@
-//! (being written)
-fn main() {}
+//! The project's automation: what CI runs and what a person runs by hand, in Rust so that nothing must be installed.
+#![allow(clippy::print_stdout, reason = "a command-line tool talks on its standard output")]
+
+mod apache;
+mod differential;
+mod rng;
+mod scratch;
+mod server;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's automation.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
+struct Cli {
+    /// First TCP port that servers started by this run may take.
+    #[arg(long, global = true, default_value_t = 21_000, env = "XTASK_PORT_BASE")]
+    port_base: u16,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Send random raw requests to Apache ZooKeeper and to Ostler and compare every answer.
+    #[command(after_help = "Examples:\n  cargo xtask differential --ops 200000 --seed 7\n  \
+        cargo xtask differential --seed 7 --segment 3 --ops 10000   (replay one segment)\n  \
+        cargo xtask differential --java-only --ops 20000            (check the checker)")]
+    Differential(differential::Options),
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    scratch::set_port_base(cli.port_base);
+    match cli.task {
+        Task::Differential(options) => differential::run(&options),
+    }
+}
