@@ -7,7 +7,8 @@ mod rng;
 mod scratch;
 mod server;
 
-use anyhow::Result;
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// The project's automation.
@@ -30,10 +31,17 @@ enum Task {
     Differential(differential::Options),
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let cli = Cli::parse();
     scratch::set_port_base(cli.port_base);
-    match cli.task {
+    let outcome = match cli.task {
         Task::Differential(options) => differential::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

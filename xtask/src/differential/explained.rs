@@ -25,7 +25,6 @@ pub(crate) const LIST: [Explained; 2] = [
                 && java.err != 0
                 && java.zxid == ours.zxid
                 && java.xid == ours.xid
-                && ours.body.is_empty()
         },
     },
     Explained {

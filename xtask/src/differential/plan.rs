@@ -88,14 +88,28 @@ pub(crate) struct Planner {
     /// The beliefs, updated by the caller.
     pub(crate) model: Model,
     xid: i32,
+    /// Nodes that are made first, one request at a time: the quota trees.
+    groundwork: Vec<(&'static str, &'static str)>,
 }
+
+/// Quota nodes and the nodes they watch over, with their first data; created from the last to the first.
+const GROUNDWORK: [(&str, &str); 8] = [
+    ("/zookeeper/quota/q0/in/zookeeper_stats", "count=0,bytes=0"),
+    ("/zookeeper/quota/q0/in/zookeeper_limits", "count=-1,bytes=-1=;byteHardLimit=60;countHardLimit=4"),
+    ("/zookeeper/quota/q0/zookeeper_stats", "count=0,bytes=0"),
+    ("/zookeeper/quota/q0/zookeeper_limits", "count=4,bytes=100=;countHardLimit=6"),
+    ("/zookeeper/quota/q0/in", ""),
+    ("/zookeeper/quota/q0", ""),
+    ("/q0/in", "within"),
+    ("/q0", "quota"),
+];
 
 impl Planner {
     /// A planner for one segment of one seed.
     pub(crate) fn new(seed: u64, segment: u64) -> Self {
         let mut model = Model::default();
         model.root_open = true;
-        Self { rng: Rng::new(seed, segment), model, xid: 0 }
+        Self { rng: Rng::new(seed, segment), model, xid: 0, groundwork: GROUNDWORK.to_vec() }
     }
 
     /// The next step.
@@ -105,6 +119,9 @@ impl Planner {
         }
         if self.model.slots[SUPER_SLOT].is_none() {
             return self.connect_super();
+        }
+        if let Some((path, data)) = self.groundwork.pop() {
+            return self.lay(path, data);
         }
         if !self.model.root_open {
             return self.reopen_root();
@@ -119,17 +136,18 @@ impl Planner {
             open.iter().copied().find(|slot| self.model.slots[*slot].as_ref().is_some_and(|slot| slot.idle > 150));
         let slot = overdue.unwrap_or_else(|| *self.rng.pick(&open));
         match self.rng.below(1000) {
-            0..15 if slot != SUPER_SLOT => Step::HangUp(slot),
-            15..25 if slot != SUPER_SLOT => self.closing_batch(slot, op::CLOSE_SESSION),
-            25..33 if slot != SUPER_SLOT => self.odd_closing(slot),
-            33..40 => {
+            0..30 if slot != SUPER_SLOT => Step::HangUp(slot),
+            30..50 if slot != SUPER_SLOT => self.closing_batch(slot, op::CLOSE_SESSION),
+            50..65 if slot != SUPER_SLOT => self.odd_closing(slot),
+            65..80 => {
                 let with_session = slot != SUPER_SLOT && self.rng.chance(50);
                 self.raw(with_session.then_some(slot))
             }
-            40..70 => self.immediate_batch(slot),
-            70..76 => self.ours_alone(),
-            76..100 if open.len() > 1 => self.parallel_reads(&open),
-            100..101 => self.huge(slot),
+            80..110 => self.immediate_batch(slot),
+            110..116 => self.ours_alone(),
+            116..140 if open.len() > 1 => self.parallel_reads(&open),
+            140..141 => self.huge(slot),
+            141..190 => self.quota_batch(slot),
             _ => {
                 let requests = self.batch();
                 Step::Batch(vec![(slot, requests)])
@@ -181,6 +199,30 @@ impl Planner {
             requests.push(request);
         }
         requests
+    }
+
+    /// One write that quotas look at, with reads behind it.
+    fn quota_batch(&mut self, slot: usize) -> Step {
+        let mut requests = Vec::new();
+        for _ in 0..400 {
+            let mut request = self.maker().any();
+            let damaged = request.text.contains('[') && harm::touches_quota_nodes(&request.body);
+            if request.place == Place::OnlyWrite
+                && !damaged
+                && harm::harms_reference(request.op, &request.body).is_none()
+            {
+                self.assign_xid(&mut request, &requests);
+                requests.push(request);
+                break;
+            }
+        }
+        for path in ["/zookeeper/quota/q0/zookeeper_stats", "/zookeeper/quota/q0/in/zookeeper_stats"] {
+            let body = Enc::new().string(path).byte(0).0;
+            let mut request = Request::new(op::GET_DATA, body, format!("get_data {path}"), Place::Read);
+            self.assign_xid(&mut request, &requests);
+            requests.push(request);
+        }
+        Step::Batch(vec![(slot, requests)])
     }
 
     fn reads(&mut self) -> Vec<Request> {
@@ -379,13 +421,22 @@ impl Planner {
         Step::Raw { slot, bytes, text }
     }
 
-    // ---- repairs and extremes
+    // ---- groundwork, repairs and extremes
+
+    fn lay(&mut self, path: &str, data: &str) -> Step {
+        let body =
+            Enc::new().string(path).buffer(Some(data.as_bytes())).bytes(&content::open_acl()).int(0).0;
+        let mut request = Request::new(op::CREATE, body, format!("create {path}"), Place::OnlyWrite);
+        self.assign_xid(&mut request, &[]);
+        Step::Batch(vec![(SUPER_SLOT, vec![request])])
+    }
 
     /// The super user opens the root again, so that the segment goes on.
     fn reopen_root(&mut self) -> Step {
         self.model.root_open = true;
         let body = Enc::new().string("/").bytes(&content::open_acl()).int(-1).0;
         let mut request = Request::new(op::SET_ACL, body, "set_acl / open".to_owned(), Place::OnlyWrite);
+        request.path = Some("/".to_owned());
         self.assign_xid(&mut request, &[]);
         Step::Batch(vec![(SUPER_SLOT, vec![request])])
     }

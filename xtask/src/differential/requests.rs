@@ -145,8 +145,8 @@ impl Maker<'_> {
     fn quota_path(&mut self) -> String {
         let root = *self.rng.pick(&QUOTA_ROOTS);
         match self.rng.below(10) {
-            0..2 => root.to_owned(),
-            2..6 => format!("{root}/{}", content::child_name(self.rng)),
+            0 => root.to_owned(),
+            1..6 => format!("{root}/{}", content::child_name(self.rng)),
             6 => format!("/zookeeper/quota{root}"),
             7 => format!("/zookeeper/quota{root}/zookeeper_limits"),
             8 => format!("/zookeeper/quota{root}/zookeeper_stats"),
@@ -170,8 +170,8 @@ impl Maker<'_> {
         match self.rng.below(100) {
             0..4 => content::bad_path(self.rng),
             4..6 => Some(content::special_path(self.rng).into_bytes()),
-            6..11 => Some(self.quota_path().into_bytes()),
-            11..20 => Some(self.existing().into_bytes()),
+            6..12 => Some(self.quota_path().into_bytes()),
+            12..20 => Some(self.existing().into_bytes()),
             20..23 => Some(format!("{}/", self.existing()).into_bytes()),
             _ => Some(self.fresh().into_bytes()),
         }

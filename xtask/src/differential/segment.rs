@@ -357,7 +357,9 @@ impl<'a> Segment<'a> {
             }
             match (request.op, item.err, &request.path) {
                 (_, -101, Some(path)) => self.planner.model.remove_path(path),
-                (op::SET_ACL, 0, Some(path)) if path == "/" => self.planner.model.root_open = slot == SUPER_SLOT,
+                (op::SET_ACL, 0, Some(path)) if path == "/" => {
+                    self.planner.model.root_open = request.text == "set_acl / open";
+                }
                 (op::SET_ACL, 0, None) => self.planner.model.root_open = false,
                 (op::CLOSE_SESSION, 0, _) => {
                     self.unordered.insert(item.zxid);
