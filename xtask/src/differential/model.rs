@@ -55,7 +55,8 @@ impl Model {
         if let Some(session) = ephemeral_of {
             self.ephemerals.insert(path.clone(), session);
         }
-        if !self.paths.contains(&path) {
+        // Quota trees are aimed at on purpose; as plain targets they would crowd out the rest.
+        if !super::requests::is_quota_area(Some(path.as_bytes())) && !self.paths.contains(&path) {
             self.paths.push(path);
         }
     }

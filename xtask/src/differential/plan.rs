@@ -204,7 +204,35 @@ impl Planner {
     /// One write that quotas look at, with reads behind it.
     fn quota_batch(&mut self, slot: usize) -> Step {
         let mut requests = Vec::new();
+        if self.rng.chance(70) {
+            let parent = *self.rng.pick(&["/q0", "/q0/in"]);
+            let path = format!("{parent}/{}", content::child_name(&mut self.rng));
+            let mut request = match self.rng.below(10) {
+                0..6 => {
+                    let length = self.rng.below(40);
+                    let data = vec![b'q'; length];
+                    let flags = *self.rng.pick(&[0, 0, 1, 2]);
+                    let enc = Enc::new().string(&path).buffer(Some(&data)).bytes(&content::open_acl());
+                    let text = format!("create {path} {length} bytes flags={flags}");
+                    Request::new(op::CREATE, enc.int(flags).0, text, Place::OnlyWrite)
+                }
+                6..8 => {
+                    let length = self.rng.below(90);
+                    let body = Enc::new().string(parent).buffer(Some(&vec![b'r'; length])).int(-1).0;
+                    Request::new(op::SET_DATA, body, format!("set_data {parent} {length} bytes"), Place::OnlyWrite)
+                }
+                _ => {
+                    let body = Enc::new().string(&path).int(-1).0;
+                    Request::new(op::DELETE, body, format!("delete {path}"), Place::OnlyWrite)
+                }
+            };
+            self.assign_xid(&mut request, &requests);
+            requests.push(request);
+        }
         for _ in 0..400 {
+            if !requests.is_empty() {
+                break;
+            }
             let mut request = self.maker().any();
             let damaged = request.text.contains('[') && harm::touches_quota_nodes(&request.body);
             if request.place == Place::OnlyWrite
@@ -213,7 +241,6 @@ impl Planner {
             {
                 self.assign_xid(&mut request, &requests);
                 requests.push(request);
-                break;
             }
         }
         for path in ["/zookeeper/quota/q0/zookeeper_stats", "/zookeeper/quota/q0/in/zookeeper_stats"] {
