@@ -90,6 +90,7 @@ impl Apache {
         let mut command = Command::new("java");
         command
             .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"])
+            .arg("-Dzookeeper.log.level=OFF")
             .args(["-cp", &self.classpath(), "org.apache.zookeeper.ZooKeeperMain", "-server", address]);
         command
     }

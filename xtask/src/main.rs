@@ -3,6 +3,7 @@
 
 mod apache;
 mod differential;
+mod interop;
 mod rng;
 mod scratch;
 mod server;
@@ -29,6 +30,8 @@ enum Task {
         cargo xtask differential --seed 7 --segment 3 --ops 10000   (replay one segment)\n  \
         cargo xtask differential --java-only --ops 20000            (check the checker)")]
     Differential(differential::Options),
+    /// Run other people's clients, and Java's data directories, against Ostler.
+    Interop(interop::Options),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     scratch::set_port_base(cli.port_base);
     let outcome = match cli.task {
         Task::Differential(options) => differential::run(&options),
+        Task::Interop(options) => interop::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,42 @@
+//! `cargo xtask interop`: other people's clients, and Java's data directories, against Ostler.
+
+pub(crate) mod java_smoke;
+pub(crate) mod kazoo;
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+
+/// Options of the stage.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// kazoo's own test suite and the Java shell, against Apache 3.9.5 and against Ostler, run the same way.
+    #[command(after_help = "Examples:\n  cargo xtask interop kazoo --lanes 3\n  cargo xtask interop kazoo --smoke")]
+    Kazoo(kazoo::Options),
+    /// Only the Java shell's session.
+    Shell(java_smoke::Options),
+}
+
+/// Runs the stage; every part runs even if one before it failed.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    match &options.what {
+        What::Kazoo(options) => {
+            let suite = kazoo::run(options);
+            let shell = java_smoke::run(&java_smoke::Options {
+                lanes: options.lanes,
+                java_only: options.java_only,
+                smoke: options.smoke,
+            });
+            match (suite, shell) {
+                (Err(suite), Err(shell)) => bail!("{suite:#}; and the Java shell: {shell:#}"),
+                (suite, shell) => suite.and(shell),
+            }
+        }
+        What::Shell(options) => java_smoke::run(options),
+    }
+}
