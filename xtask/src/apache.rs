@@ -62,7 +62,10 @@ impl Apache {
                 String::from_utf8_lossy(&output.stdout),
                 String::from_utf8_lossy(&output.stderr)
             );
-            ensure!(home.join(format!("lib/zookeeper-{VERSION}.jar")).exists(), "mvn left no zookeeper jar in lib/");
+            ensure!(
+                home.join(format!("lib/zookeeper-{VERSION}.jar")).exists(),
+                "mvn left no zookeeper jar in lib/"
+            );
             std::fs::write(&done, VERSION)?;
         }
         Ok(Self { home })

@@ -2,11 +2,13 @@
 #![allow(clippy::print_stdout, reason = "a command-line tool talks on its standard output")]
 
 mod apache;
+mod ci;
 mod differential;
 mod interop;
 mod rng;
 mod scratch;
 mod server;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,11 @@ enum Task {
     Differential(differential::Options),
     /// Run other people's clients, and Java's data directories, against Ostler.
     Interop(interop::Options),
+    /// Check who imports whom, what pure crates mention, how files open and where links lead.
+    Tidy,
+    /// Run everything that CI runs and print one table.
+    #[command(after_help = "Examples:\n  cargo ci\n  cargo ci --only differential\n  cargo ci --with-deny")]
+    Ci(ci::Options),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +47,8 @@ fn main() -> ExitCode {
     let outcome = match cli.task {
         Task::Differential(options) => differential::run(&options),
         Task::Interop(options) => interop::run(&options),
+        Task::Tidy => tidy::run().map(drop),
+        Task::Ci(options) => ci::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -55,11 +55,10 @@ pub(crate) fn free_port() -> Result<u16> {
     bail!("no free port found on the loopback interface")
 }
 
-/// A directory that is removed when the value is dropped, unless it was kept.
+/// A directory that is removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     path: PathBuf,
-    keep: bool,
 }
 
 impl Scratch {
@@ -71,24 +70,17 @@ impl Scratch {
         let path = base.join(format!("ostler-{label}-{}-{count}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Self { path, keep: false })
+        Ok(Self { path })
     }
 
     /// The directory.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
-
-    /// Leaves the directory on disk for a look afterwards.
-    pub(crate) fn keep(&mut self) {
-        self.keep = true;
-    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if !self.keep {
-            let _ = std::fs::remove_dir_all(&self.path);
-        }
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }

@@ -85,7 +85,8 @@ impl Server {
         std::fs::create_dir_all(&data).with_context(|| format!("create {}", data.display()))?;
         let port = scratch::free_port()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut text = format!("dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n", data.display());
+        let mut text =
+            format!("dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n", data.display());
         for line in &setup.config {
             text.push_str(line);
             text.push('\n');

@@ -62,11 +62,8 @@ const BAD_LISTS: [&[Entry]; 18] = [
 ];
 
 /// Lists with a null id under a scheme that looks into it: the reference fails half way, so these stand last.
-const NULL_ID_LISTS: [&[Entry]; 3] = [
-    &[(31, Some("world"), None)],
-    &[(31, Some("digest"), None)],
-    &[(31, Some("ip"), None)],
-];
+const NULL_ID_LISTS: [&[Entry]; 3] =
+    [&[(31, Some("world"), None)], &[(31, Some("digest"), None)], &[(31, Some("ip"), None)]];
 
 /// An access list: its bytes, what it is, and whether the reference dies half way on it.
 pub(crate) struct AclChoice {
@@ -76,8 +73,6 @@ pub(crate) struct AclChoice {
     pub(crate) text: String,
     /// True when an exception, not an error code, answers it.
     pub(crate) breaks: bool,
-    /// True when it is null.
-    pub(crate) null: bool,
 }
 
 /// Picks an access list; open to all in most cases.
@@ -88,7 +83,7 @@ pub(crate) fn acl(rng: &mut Rng) -> AclChoice {
         915..975 => (BAD_LISTS[rng.below(BAD_LISTS.len())], false),
         975..980 => (NULL_ID_LISTS[rng.below(NULL_ID_LISTS.len())], true),
         980..990 => {
-            return AclChoice { bytes: Enc::new().int(-1).0, text: "null".to_owned(), breaks: false, null: true };
+            return AclChoice { bytes: Enc::new().int(-1).0, text: "null".to_owned(), breaks: false };
         }
         _ => {
             let count = *rng.pick(&[-2, i32::MIN, i32::MAX, 1000]);
@@ -96,7 +91,6 @@ pub(crate) fn acl(rng: &mut Rng) -> AclChoice {
                 bytes: Enc::new().int(count).0,
                 text: format!("count {count}"),
                 breaks: false,
-                null: false,
             };
         }
     };
@@ -104,7 +98,7 @@ pub(crate) fn acl(rng: &mut Rng) -> AclChoice {
     for (perms, scheme, id) in list {
         enc = enc.int(*perms).buffer(scheme.map(str::as_bytes)).buffer(id.map(str::as_bytes));
     }
-    AclChoice { bytes: enc.0, text: format!("{list:?}"), breaks, null: false }
+    AclChoice { bytes: enc.0, text: format!("{list:?}"), breaks }
 }
 
 /// The open list, for nodes that must stay reachable.
@@ -136,7 +130,8 @@ pub(crate) fn version(rng: &mut Rng) -> i32 {
     }
 }
 
-const NAMES: [&str; 14] = ["a", "b", "c", "d", "e", "f", "a b", "é", "日本", "...", ".x", "x.", "n\u{f900}", "L-"];
+const NAMES: [&str; 14] =
+    ["a", "b", "c", "d", "e", "f", "a b", "é", "日本", "...", ".x", "x.", "n\u{f900}", "L-"];
 
 const BAD_PATHS: [&[u8]; 30] = [
     b"",
@@ -171,7 +166,8 @@ const BAD_PATHS: [&[u8]; 30] = [
     b"/a/b/c/d/e/f/g/h/missing",
 ];
 
-const SPECIAL_PATHS: [&str; 5] = ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config", "/zookeeper/free"];
+const SPECIAL_PATHS: [&str; 5] =
+    ["/", "/zookeeper", "/zookeeper/quota", "/zookeeper/config", "/zookeeper/free"];
 
 /// A path that is wrong in one of many ways; `None` is null.
 pub(crate) fn bad_path(rng: &mut Rng) -> Option<Vec<u8>> {

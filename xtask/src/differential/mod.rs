@@ -3,18 +3,19 @@
 //! A run is cut into segments. Each starts two servers on empty directories, so that every zxid, sequence number and
 //! version can be compared outright, and each replays alone from the seed and its number.
 
-mod content;
+pub(crate) mod content;
 mod explained;
 mod harm;
 mod model;
-mod op;
+pub(crate) mod op;
 mod plan;
-mod raw;
+pub(crate) mod raw;
 mod reply;
 mod report;
 mod requests;
 mod segment;
 mod side;
+mod words;
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -54,6 +55,9 @@ pub(crate) struct Options {
     /// Compare two servers that run already (both must be empty): ADDR_A ADDR_B.
     #[arg(long, num_args = 2, value_names = ["ADDR_A", "ADDR_B"])]
     pub(crate) against: Option<Vec<SocketAddr>>,
+    /// Compare the shapes of the four-letter words instead.
+    #[arg(long)]
+    pub(crate) words: bool,
     /// Stop after so many differences.
     #[arg(long, default_value_t = 5)]
     pub(crate) max_differences: usize,
@@ -96,13 +100,17 @@ fn launch(apache: &Apache, other: &Kind) -> Result<Pair> {
 
 /// Runs the stage.
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.words {
+        return words::run(options.java_only, options.lanes.unwrap_or(1));
+    }
     let started = Instant::now();
     let mut report = Report::default();
     if let Some(addresses) = &options.against {
         let number = options.segment.unwrap_or(0);
         let planner = Planner::new(options.seed, number);
         let (a, b) = (Side::new(addresses[0]), Side::new(addresses[1]));
-        Segment::new(a, b, !options.java_only, planner, &mut report, replay(options, number)).run(options.ops)?;
+        Segment::new(a, b, !options.java_only, planner, &mut report, replay(options, number))
+            .run(options.ops)?;
     } else {
         run_segments(options, &mut report)?;
     }
@@ -124,7 +132,7 @@ fn run_segments(options: &Options, report: &mut Report) -> Result<()> {
     let kind = |number: u64| match &binary {
         None => Kind::Apache(apache.clone()),
         Some(binary) => {
-            let lanes = options.lanes.unwrap_or(if number % 2 == 0 { 1 } else { 3 });
+            let lanes = options.lanes.unwrap_or_else(|| if number.is_multiple_of(2) { 1 } else { 3 });
             Kind::Ostler { binary: binary.clone(), lanes }
         }
     };
@@ -138,7 +146,8 @@ fn run_segments(options: &Options, report: &mut Report) -> Result<()> {
         if let Some(following) = numbers.get(index + 1) {
             next = Some(launch(&apache, &kind(*following))?);
         }
-        let operations = if options.segment.is_some() { options.segment_ops } else { left.min(options.segment_ops) };
+        let operations =
+            if options.segment.is_some() { options.segment_ops } else { left.min(options.segment_ops) };
         left = left.saturating_sub(operations);
         let planner = Planner::new(options.seed, *number);
         let (a, b) = (Side::new(pair.a.address()), Side::new(pair.b.address()));

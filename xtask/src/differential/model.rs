@@ -72,8 +72,12 @@ impl Model {
     /// A session was closed: its ephemerals are gone.
     pub(crate) fn close_session(&mut self, session: usize) {
         self.sessions[session].alive = false;
-        let gone: Vec<String> =
-            self.ephemerals.iter().filter(|(_, owner)| **owner == session).map(|(path, _)| path.clone()).collect();
+        let gone: Vec<String> = self
+            .ephemerals
+            .iter()
+            .filter(|(_, owner)| **owner == session)
+            .map(|(path, _)| path.clone())
+            .collect();
         for path in gone {
             self.remove_path(&path);
         }

@@ -132,8 +132,10 @@ impl Planner {
             return self.connect(slot);
         }
         let open: Vec<usize> = (0..SLOTS).filter(|slot| self.model.slots[*slot].is_some()).collect();
-        let overdue =
-            open.iter().copied().find(|slot| self.model.slots[*slot].as_ref().is_some_and(|slot| slot.idle > 150));
+        let overdue = open
+            .iter()
+            .copied()
+            .find(|slot| self.model.slots[*slot].as_ref().is_some_and(|slot| slot.idle > 150));
         let slot = overdue.unwrap_or_else(|| *self.rng.pick(&open));
         match self.rng.below(1000) {
             0..30 if slot != SUPER_SLOT => Step::HangUp(slot),
@@ -193,7 +195,9 @@ impl Planner {
                     wrote = true;
                     may_write = false;
                 }
-                _ => continue,
+                Place::Write | Place::LastWrite | Place::OnlyWrite | Place::Immediate | Place::Closing => {
+                    continue;
+                }
             }
             self.assign_xid(&mut request, &requests);
             requests.push(request);
@@ -219,7 +223,12 @@ impl Planner {
                 6..8 => {
                     let length = self.rng.below(90);
                     let body = Enc::new().string(parent).buffer(Some(&vec![b'r'; length])).int(-1).0;
-                    Request::new(op::SET_DATA, body, format!("set_data {parent} {length} bytes"), Place::OnlyWrite)
+                    Request::new(
+                        op::SET_DATA,
+                        body,
+                        format!("set_data {parent} {length} bytes"),
+                        Place::OnlyWrite,
+                    )
                 }
                 _ => {
                     let body = Enc::new().string(&path).int(-1).0;
@@ -293,7 +302,12 @@ impl Planner {
                 }
                 4 => self.auth("ip", Some(b"anything")),
                 5 => self.auth("digest", Some(b"lonely")),
-                6 => Request::new(op::SASL, Enc::new().buffer(Some(b"")).0, "sasl".to_owned(), Place::Immediate),
+                6 => Request::new(
+                    op::SASL,
+                    Enc::new().buffer(Some(b"")).0,
+                    "sasl".to_owned(),
+                    Place::Immediate,
+                ),
                 _ => self.maker().read(),
             };
             self.assign_xid(&mut request, &requests);
@@ -451,8 +465,7 @@ impl Planner {
     // ---- groundwork, repairs and extremes
 
     fn lay(&mut self, path: &str, data: &str) -> Step {
-        let body =
-            Enc::new().string(path).buffer(Some(data.as_bytes())).bytes(&content::open_acl()).int(0).0;
+        let body = Enc::new().string(path).buffer(Some(data.as_bytes())).bytes(&content::open_acl()).int(0).0;
         let mut request = Request::new(op::CREATE, body, format!("create {path}"), Place::OnlyWrite);
         self.assign_xid(&mut request, &[]);
         Step::Batch(vec![(SUPER_SLOT, vec![request])])
@@ -475,7 +488,8 @@ impl Planner {
         let fixed = 8 + 4 + path.len() + 4 + 4;
         let data = vec![b'x'; 1_048_575 - fixed];
         let body = Enc::new().string(&path).buffer(Some(&data)).int(-1).0;
-        let mut big = Request::new(op::SET_DATA, body, format!("set_data {path}, the largest frame"), Place::Write);
+        let mut big =
+            Request::new(op::SET_DATA, body, format!("set_data {path}, the largest frame"), Place::Write);
         self.xid += 1;
         big.xid = self.xid;
         let body = Enc::new().string(&path).buffer(Some(b"small again")).int(-1).0;

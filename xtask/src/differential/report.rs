@@ -24,7 +24,7 @@ pub(crate) struct Report {
     pub(crate) dumped_nodes: u64,
     /// Per operation: answers by error code.
     pub(crate) answers: BTreeMap<i32, BTreeMap<i32, u64>>,
-    /// Results inside multi and multiRead that were errors, and those that were not.
+    /// Meant differences by their names.
     pub(crate) explained: BTreeMap<&'static str, u64>,
     /// Unexplained differences, as text.
     pub(crate) differences: Vec<String>,
@@ -45,7 +45,8 @@ impl Report {
         text.push_str("answers by operation and error code:\n");
         let mut codes: BTreeMap<i32, u64> = BTreeMap::new();
         for (code, errors) in &self.answers {
-            let parts: Vec<String> = errors.iter().rev().map(|(err, count)| format!("{err}: {count}")).collect();
+            let parts: Vec<String> =
+                errors.iter().rev().map(|(err, count)| format!("{err}: {count}")).collect();
             text.push_str(&format!("  {:<24} {}\n", op::name(*code), parts.join(", ")));
             for (err, count) in errors {
                 *codes.entry(*err).or_default() += count;
@@ -54,7 +55,11 @@ impl Report {
         let parts: Vec<String> = codes.iter().rev().map(|(err, count)| format!("{err}: {count}")).collect();
         text.push_str(&format!("  {:<24} {}\n", "all", parts.join(", ")));
         for (name, count) in &self.explained {
-            text.push_str(&format!("explained difference {name}: {count}\n"));
+            let reason = super::explained::LIST
+                .iter()
+                .find(|entry| entry.name == *name)
+                .map_or("", |entry| entry.reason);
+            text.push_str(&format!("explained difference {name}: {count} ({reason})\n"));
         }
         text.push_str(&format!("unexplained differences: {}\n", self.differences.len()));
         text

@@ -113,9 +113,7 @@ impl Maker<'_> {
             op::EXISTS | op::GET_DATA | op::GET_CHILDREN | op::GET_CHILDREN2 => self.watched_read(code),
             op::GET_ACL | op::GET_ALL_CHILDREN_NUMBER | op::SYNC => self.path_only(code),
             op::GET_EPHEMERALS => self.ephemerals(),
-            op::WHO_AM_I | op::PING => {
-                Request::new(code, Vec::new(), op::name(code), Place::Read)
-            }
+            op::WHO_AM_I | op::PING => Request::new(code, Vec::new(), op::name(code), Place::Read),
             op::MULTI_READ => self.multi_read(),
             op::ADD_WATCH | op::REMOVE_WATCHES | op::CHECK_WATCHES => self.watch_request(code),
             op::SET_WATCHES | op::SET_WATCHES2 => self.set_watches(code),
@@ -137,7 +135,11 @@ impl Maker<'_> {
     }
 
     fn fresh(&mut self) -> String {
-        let parent = if self.model.paths().len() < 12 || self.rng.chance(20) { "/".to_owned() } else { self.existing() };
+        let parent = if self.model.paths().len() < 12 || self.rng.chance(20) {
+            "/".to_owned()
+        } else {
+            self.existing()
+        };
         let name = content::child_name(self.rng);
         if parent.len() > 40 || parent == "/" { format!("/{name}") } else { format!("{parent}/{name}") }
     }
@@ -194,7 +196,10 @@ impl Maker<'_> {
     fn path_only(&mut self, code: i32) -> Request {
         let path = self.target();
         let text = format!("{} {}", op::name(code), show_path(path.as_deref()));
-        with_path(Request::new(code, Enc::new().buffer(path.as_deref()).0, text, Place::Read), path.as_deref())
+        with_path(
+            Request::new(code, Enc::new().buffer(path.as_deref()).0, text, Place::Read),
+            path.as_deref(),
+        )
     }
 
     fn ephemerals(&mut self) -> Request {
@@ -294,7 +299,7 @@ impl Maker<'_> {
             None => content::data(self.rng),
         };
         let acl = if quota.is_some() || path.as_deref() == Some(b"/q0") {
-            AclChoice { bytes: content::open_acl(), text: "open".to_owned(), breaks: false, null: false }
+            AclChoice { bytes: content::open_acl(), text: "open".to_owned(), breaks: false }
         } else {
             content::acl(self.rng)
         };
@@ -423,7 +428,9 @@ impl Maker<'_> {
                 _ => op::CHECK,
             };
             let (body, part, part_place) = match code {
-                op::CREATE | op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL => self.create_body(code, true),
+                op::CREATE | op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL => {
+                    self.create_body(code, true)
+                }
                 op::DELETE => {
                     let (body, part, place, path) = self.delete_body();
                     deletes.extend(path.and_then(|path| String::from_utf8(path).ok()));

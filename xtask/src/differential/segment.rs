@@ -40,7 +40,14 @@ struct Answers {
 
 impl<'a> Segment<'a> {
     /// A segment on two servers that were just started on empty directories.
-    pub(crate) fn new(a: Side, b: Side, ours: bool, planner: Planner, report: &'a mut Report, label: String) -> Self {
+    pub(crate) fn new(
+        a: Side,
+        b: Side,
+        ours: bool,
+        planner: Planner,
+        report: &'a mut Report,
+        label: String,
+    ) -> Self {
         Self {
             a,
             b,
@@ -159,7 +166,12 @@ impl<'a> Segment<'a> {
             }
             Accepted::Closed => self.forget(slot),
             Accepted::Silent | Accepted::Odd(_) => {
-                self.differ(slot, "both sides answered a handshake with nonsense", &format!("{java:?}"), "the same");
+                self.differ(
+                    slot,
+                    "both sides answered a handshake with nonsense",
+                    &format!("{java:?}"),
+                    "the same",
+                );
             }
         }
         Ok(())
@@ -179,7 +191,12 @@ impl<'a> Segment<'a> {
     fn compare_ends(&mut self, slot: usize, what: &str, java: End, ours: End) {
         self.report.closings += 1;
         if java != ours {
-            self.differ(slot, &format!("connection ended differently {what}"), &format!("{java:?}"), &format!("{ours:?}"));
+            self.differ(
+                slot,
+                &format!("connection ended differently {what}"),
+                &format!("{java:?}"),
+                &format!("{ours:?}"),
+            );
         }
     }
 
@@ -194,7 +211,12 @@ impl<'a> Segment<'a> {
             let ours = self.b.raw(bytes)?;
             self.report.closings += 1;
             if java != ours {
-                self.differ(SUPER_SLOT, &format!("raw bytes ({text})"), &format!("{java:?}"), &format!("{ours:?}"));
+                self.differ(
+                    SUPER_SLOT,
+                    &format!("raw bytes ({text})"),
+                    &format!("{java:?}"),
+                    &format!("{ours:?}"),
+                );
             }
         }
         Ok(())
@@ -299,13 +321,26 @@ impl<'a> Segment<'a> {
             }
         }
         if java.end != ours.end {
-            self.differ(slot, "batch ended differently", &format!("{:?}", java.end), &format!("{:?}", ours.end));
+            self.differ(
+                slot,
+                "batch ended differently",
+                &format!("{:?}", java.end),
+                &format!("{:?}", ours.end),
+            );
         }
     }
 
-    fn compare_pair(&mut self, slot: usize, request: Option<&Request>, java: Option<&Item>, ours: Option<&Item>) {
-        let (java_line, ours_line) =
-            (java.map_or_else(|| "nothing".to_owned(), Item::line), ours.map_or_else(|| "nothing".to_owned(), Item::line));
+    fn compare_pair(
+        &mut self,
+        slot: usize,
+        request: Option<&Request>,
+        java: Option<&Item>,
+        ours: Option<&Item>,
+    ) {
+        let (java_line, ours_line) = (
+            java.map_or_else(|| "nothing".to_owned(), Item::line),
+            ours.map_or_else(|| "nothing".to_owned(), Item::line),
+        );
         self.note(slot, format!("<- {java_line}"));
         if let (Some(request), Some(java)) = (request, java) {
             self.report.requests += 1;
@@ -332,7 +367,8 @@ impl<'a> Segment<'a> {
         let mut start = 0;
         while start < main.len() {
             let zxid = main[start].0.zxid;
-            let run = main[start..].iter().take_while(|(item, index)| index.is_none() && item.zxid == zxid).count();
+            let run =
+                main[start..].iter().take_while(|(item, index)| index.is_none() && item.zxid == zxid).count();
             if run > 1 && self.unordered.contains(&zxid) {
                 main[start..start + run].sort_by(|left, right| left.0.body.cmp(&right.0.body));
             }
@@ -386,7 +422,12 @@ impl<'a> Segment<'a> {
         let refused = answers.main.iter().any(|(item, index)| index.is_some() && item.err < 0);
         if !refused {
             let lines: Vec<String> = answers.main.iter().map(|(item, _)| item.line()).collect();
-            self.differ(slot, &format!("not refused: {}", request.text), "(not asked)", &format!("{lines:?} {end:?}"));
+            self.differ(
+                slot,
+                &format!("not refused: {}", request.text),
+                "(not asked)",
+                &format!("{lines:?} {end:?}"),
+            );
             return;
         }
         let used = answers.main.iter().map(|(item, _)| item.zxid).max().unwrap_or(0);
@@ -394,7 +435,12 @@ impl<'a> Segment<'a> {
         if closes {
             let (_, end) = self.b.collect(slot, 0, true);
             if end != End::Closed {
-                self.differ(slot, "a refused internal operation left the connection open", "(not asked)", "open");
+                self.differ(
+                    slot,
+                    "a refused internal operation left the connection open",
+                    "(not asked)",
+                    "open",
+                );
             }
             self.forget(slot);
         } else if used > 0 {
@@ -408,7 +454,8 @@ impl<'a> Segment<'a> {
     fn match_zxid(&mut self) {
         // First the notifications that wait on that connection, on both sides.
         self.finish_reading(SUPER_SLOT);
-        let body = super::raw::Enc::new().string("/x").buffer(None).bytes(&super::content::open_acl()).int(7).0;
+        let body =
+            super::raw::Enc::new().string("/x").buffer(None).bytes(&super::content::open_acl()).int(7).0;
         let mut request = Request::new(op::CREATE, body, String::new(), Place::Write);
         request.xid = 1;
         self.a.send(SUPER_SLOT, &request.frame());
@@ -445,7 +492,12 @@ impl<'a> Segment<'a> {
             let body = super::raw::Enc::new().string(&path);
             let watched = body.clone().byte(0).0;
             let mut requests = vec![
-                Request::new(op::GET_CHILDREN2, watched.clone(), format!("dump children of {path}"), Place::Read),
+                Request::new(
+                    op::GET_CHILDREN2,
+                    watched.clone(),
+                    format!("dump children of {path}"),
+                    Place::Read,
+                ),
                 Request::new(op::GET_DATA, watched, format!("dump data of {path}"), Place::Read),
                 Request::new(op::GET_ACL, body.0, format!("dump acl of {path}"), Place::Read),
             ];

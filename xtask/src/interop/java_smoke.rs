@@ -135,7 +135,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for (left, right) in java.iter().zip(&ours) {
         if left.output != right.output {
             differences += 1;
-            println!("shell output differs for `{}`\n--- Apache\n{}--- {}\n{}", left.command, left.output, other.name(), right.output);
+            println!(
+                "shell output differs for `{}`\n--- Apache\n{}--- {}\n{}",
+                left.command,
+                left.output,
+                other.name(),
+                right.output
+            );
         }
     }
     ensure!(java.len() == ours.len(), "{} outputs from Apache, {} from the other", java.len(), ours.len());
@@ -153,7 +159,13 @@ struct Part {
 
 fn transcript(apache: &Apache, kind: &Kind, smoke: bool) -> Result<Vec<Part>> {
     let home = Scratch::new("shell")?;
-    let config = ["tickTime=2000", "maxClientCnxns=0", "4lw.commands.whitelist=*", "enforceQuota=true", "extendedTypesEnabled=true"];
+    let config = [
+        "tickTime=2000",
+        "maxClientCnxns=0",
+        "4lw.commands.whitelist=*",
+        "enforceQuota=true",
+        "extendedTypesEnabled=true",
+    ];
     let setup = Setup {
         config: config.map(str::to_owned).to_vec(),
         jvm_flags: vec!["-Dznode.container.checkIntervalMs=86400000".to_owned()],
@@ -180,11 +192,15 @@ fn transcript(apache: &Apache, kind: &Kind, smoke: bool) -> Result<Vec<Part>> {
     stdin.write_all(SESSION.as_bytes())?;
     drop(stdin);
     let output = child.wait_with_output()?;
-    let streams = [("a session, standard output", output.stdout), ("a session, standard error", output.stderr)];
+    let streams =
+        [("a session, standard output", output.stdout), ("a session, standard error", output.stderr)];
     for (name, bytes) in streams {
         parts.push(Part { command: name.to_owned(), output: session_text(&String::from_utf8_lossy(&bytes)) });
     }
-    parts.push(Part { command: "a session, exit code".to_owned(), output: format!("{:?}\n", output.status.code()) });
+    parts.push(Part {
+        command: "a session, exit code".to_owned(),
+        output: format!("{:?}\n", output.status.code()),
+    });
     server.stop()?;
     Ok(parts)
 }
@@ -194,8 +210,13 @@ fn session_text(text: &str) -> String {
     let text = normalise(&without_prompts(text));
     let (events, rest): (Vec<&str>, Vec<&str>) =
         text.lines().partition(|line| line.contains("WATCHER::") || line.contains("WatchedEvent "));
-    let rest = rest.into_iter().filter(|line| !line.trim().is_empty());
-    let events = events.into_iter().filter_map(|line| line.split_once("WatchedEvent ")).map(|(_, event)| event);
+    // The line library says, with the time, that this is no terminal.
+    let noise = |line: &str| {
+        line.trim().is_empty() || line.contains("org.jline") || line.starts_with("WARNING: Unable")
+    };
+    let rest = rest.into_iter().filter(|line| !noise(line));
+    let events =
+        events.into_iter().filter_map(|line| line.split_once("WatchedEvent ")).map(|(_, event)| event);
     let events = events.map(|event| match event.split_once(" zxid: ") {
         Some((event, zxid)) if zxid != "-1" => format!("{event} zxid: <zxid>"),
         _ => event.to_owned(),

@@ -21,7 +21,8 @@ use super::super::server::build_ostler;
 const PACKAGES: [&str; 3] = ["kazoo[test,sasl]", "pyopenssl<26", "pytest-timeout"];
 
 /// The short version: the files that say most about the server in the least time.
-const SMOKE: [&str; 5] = ["test_client.py", "test_watchers.py", "test_lock.py", "test_party.py", "test_counter.py"];
+const SMOKE: [&str; 5] =
+    ["test_client.py", "test_watchers.py", "test_lock.py", "test_party.py", "test_counter.py"];
 
 /// Fewest passing tests on Apache for which a run counts, in full and in short.
 const LEAST: (usize, usize) = (450, 100);
@@ -80,7 +81,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     compare(&java, &ours, options)
 }
 
-fn compare(java: &BTreeMap<String, Outcome>, ours: &BTreeMap<String, Outcome>, options: &Options) -> Result<()> {
+fn compare(
+    java: &BTreeMap<String, Outcome>,
+    ours: &BTreeMap<String, Outcome>,
+    options: &Options,
+) -> Result<()> {
     let mut unexpected = Vec::new();
     let mut expected = 0;
     for (test, outcome) in java {
@@ -89,7 +94,10 @@ fn compare(java: &BTreeMap<String, Outcome>, ours: &BTreeMap<String, Outcome>, o
             continue;
         }
         let reason = EXPECTED.iter().find(|(part, _)| test.contains(part)).map(|(_, reason)| *reason);
-        println!("  {test}: Apache {outcome:?}, Ostler {mine:?}{}", reason.map_or_else(String::new, |r| format!(" ({r})")));
+        println!(
+            "  {test}: Apache {outcome:?}, Ostler {mine:?}{}",
+            reason.map_or_else(String::new, |r| format!(" ({r})"))
+        );
         if *outcome == Outcome::Passed {
             match reason {
                 Some(_) => expected += 1,
@@ -105,9 +113,17 @@ fn compare(java: &BTreeMap<String, Outcome>, ours: &BTreeMap<String, Outcome>, o
     } else {
         LEAST.0
     };
-    ensure!(passed >= least, "only {passed} tests passed on Apache; at least {least} must, or this run says nothing");
+    ensure!(
+        passed >= least,
+        "only {passed} tests passed on Apache; at least {least} must, or this run says nothing"
+    );
     println!("pass on Apache and not on Ostler: {} ({expected} more for a known reason)", unexpected.len());
-    ensure!(unexpected.is_empty(), "{} tests pass on Apache but not on Ostler: {}", unexpected.len(), unexpected.join(", "));
+    ensure!(
+        unexpected.is_empty(),
+        "{} tests pass on Apache but not on Ostler: {}",
+        unexpected.len(),
+        unexpected.join(", ")
+    );
     Ok(())
 }
 
@@ -181,7 +197,8 @@ impl Venv {
         shim: Option<&Path>,
         options: &Options,
     ) -> Result<BTreeMap<String, Outcome>> {
-        let tests = PathBuf::from(self.ask("import kazoo, os; print(os.path.dirname(kazoo.__file__))")?).join("tests");
+        let tests = PathBuf::from(self.ask("import kazoo, os; print(os.path.dirname(kazoo.__file__))")?)
+            .join("tests");
         let out = scratch::keep_dir()?;
         let (xml, log) = (out.join(format!("kazoo-{label}.xml")), out.join(format!("kazoo-{label}.log")));
         let _ = std::fs::remove_file(&xml);
@@ -212,8 +229,12 @@ impl Venv {
             command.env("PATH", std::env::join_paths(paths)?);
         }
         let file = std::fs::File::create(&log)?;
-        let mut child =
-            command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn().context("start pytest")?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .context("start pytest")?;
         let started = Instant::now();
         let mut told = started;
         let status = loop {
@@ -272,7 +293,8 @@ fn parse_junit(text: &str) -> BTreeMap<String, Outcome> {
 fn attribute<'a>(head: &'a str, name: &str) -> &'a str {
     let marker = format!("{name}=\"");
     // "name" also ends "classname": take the one at the start or behind a blank.
-    let start = if head.starts_with(&marker) { Some(0) } else { head.find(&format!(" {marker}")).map(|at| at + 1) };
+    let start =
+        if head.starts_with(&marker) { Some(0) } else { head.find(&format!(" {marker}")).map(|at| at + 1) };
     start.and_then(|at| head[at + marker.len()..].split('"').next()).unwrap_or_default()
 }
 

@@ -1,7 +1,10 @@
 //! `cargo xtask interop`: other people's clients, and Java's data directories, against Ostler.
 
+pub(crate) mod client;
+mod fill;
 pub(crate) mod java_smoke;
 pub(crate) mod kazoo;
+mod roundtrip;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -16,10 +19,15 @@ pub(crate) struct Options {
 #[derive(Debug, Subcommand)]
 enum What {
     /// kazoo's own test suite and the Java shell, against Apache 3.9.5 and against Ostler, run the same way.
-    #[command(after_help = "Examples:\n  cargo xtask interop kazoo --lanes 3\n  cargo xtask interop kazoo --smoke")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask interop kazoo --lanes 3\n  cargo xtask interop kazoo --smoke"
+    )]
     Kazoo(kazoo::Options),
     /// Only the Java shell's session.
     Shell(java_smoke::Options),
+    /// A data directory handed from Ostler to Apache and back, and the other way round.
+    #[command(after_help = "Example:\n  cargo xtask interop roundtrip --nodes 100000")]
+    Roundtrip(roundtrip::Options),
 }
 
 /// Runs the stage; every part runs even if one before it failed.
@@ -38,5 +46,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             }
         }
         What::Shell(options) => java_smoke::run(options),
+        What::Roundtrip(options) => roundtrip::run(options),
     }
 }
