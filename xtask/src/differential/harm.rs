@@ -4,8 +4,9 @@
 //! check, a client's createSession re-sends the handshake, and a createTTL with a mode that has no TTL ends the
 //! server. The quota nodes have sharp edges of the same kind.
 
-use super::op;
-use super::raw::Dec;
+use super::content::open_acl;
+use super::op::{self, Place, Request};
+use super::raw::{Dec, Enc};
 
 /// Why a request must not reach the reference, if so.
 pub(crate) fn harms_reference(code: i32, body: &[u8]) -> Option<&'static str> {
@@ -20,6 +21,50 @@ pub(crate) fn harms_reference(code: i32, body: &[u8]) -> Option<&'static str> {
 /// True for a damaged body that names a quota node: whatever became of it is not worth the reference's life.
 pub(crate) fn touches_quota_nodes(body: &[u8]) -> bool {
     body.windows(10).any(|window| window == b"zookeeper_")
+}
+
+/// Requests that end the reference, each of them alone and for good: it does not come up again on the same directory,
+/// since replaying the log meets the same exception. Ostler must answer them, one way or the other, and go on.
+pub(crate) fn quota_traps() -> Vec<Request> {
+    let create = |path: &str, data: Option<&str>| {
+        let enc = Enc::new().string(path).buffer(data.map(str::as_bytes)).bytes(&open_acl()).int(0);
+        Request::new(op::CREATE, enc.0, format!("create {path} {data:?}"), Place::OnlyWrite)
+    };
+    let delete = |path: &str| {
+        let enc = Enc::new().string(path).int(-1);
+        Request::new(op::DELETE, enc.0, format!("delete {path}"), Place::OnlyWrite)
+    };
+    let set = |path: &str, data: Option<&str>| {
+        let enc = Enc::new().string(path).buffer(data.map(str::as_bytes)).int(-1);
+        Request::new(op::SET_DATA, enc.0, format!("set_data {path} {data:?}"), Place::OnlyWrite)
+    };
+    let stats = "/zookeeper/quota/trap/zookeeper_stats";
+    let mut requests = vec![
+        // A limits node for no path at all.
+        create("/zookeeper/quota/zookeeper_limits", Some("count=1,bytes=1")),
+        delete("/zookeeper/quota/zookeeper_limits"),
+        // A limits node that is none, deleted.
+        create("/zookeeper/zookeeper_limits", None),
+        delete("/zookeeper/zookeeper_limits"),
+        // A limits node for a path of blanks.
+        create("/zookeeper/quota/ ", None),
+        create("/zookeeper/quota/ /zookeeper_limits", Some("count=9,bytes=-1")),
+        delete("/zookeeper/quota/ /zookeeper_limits"),
+        // Statistics that do not parse, then a write below their quota.
+        create("/trap", None),
+        create("/zookeeper/quota/trap", None),
+        create("/zookeeper/quota/trap/zookeeper_limits", Some("count=-1,bytes=-1")),
+        create(stats, None),
+    ];
+    for (index, text) in
+        [Some("garbage"), Some("count=x,bytes=1"), Some("count"), Some(""), None].into_iter().enumerate()
+    {
+        requests.push(set(stats, text));
+        requests.push(create(&format!("/trap/{index}"), Some("x")));
+        requests.push(set(&format!("/trap/{index}"), Some("longer")));
+        requests.push(delete(&format!("/trap/{index}")));
+    }
+    requests
 }
 
 fn create_ttl(body: &[u8]) -> Option<&'static str> {

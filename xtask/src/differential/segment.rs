@@ -75,6 +75,9 @@ impl<'a> Segment<'a> {
         if !self.failed {
             self.dump()?;
         }
+        if !self.failed && self.ours {
+            self.spring_traps();
+        }
         Ok(!self.failed)
     }
 
@@ -521,6 +524,26 @@ impl<'a> Segment<'a> {
             waiting.extend(children.iter().map(|name| format!("{base}/{name}")));
         }
         Ok(())
+    }
+
+    /// Sends Ostler alone what ends the reference for good; last, since the trees differ from here on.
+    fn spring_traps(&mut self) {
+        for (index, mut request) in super::harm::quota_traps().into_iter().enumerate() {
+            request.xid = index as i32 + 1;
+            self.note(SUPER_SLOT, format!("-> to Ostler alone: {}", request.text));
+            self.report.ours_alone += 1;
+            self.b.send(SUPER_SLOT, &request.frame());
+            let (_, end) = self.b.collect(SUPER_SLOT, 1, false);
+            if end != End::Complete {
+                self.differ(
+                    SUPER_SLOT,
+                    &format!("no answer to {}", request.text),
+                    "(not asked)",
+                    &format!("{end:?}"),
+                );
+                return;
+            }
+        }
     }
 
     /// Addresses of both sides, for messages.
