@@ -150,7 +150,7 @@ impl Request {
                     Some(path) => wrong_path(path),
                     None => misuse("a path is missing".to_owned()),
                 },
-                Write::Multi(_) | Write::Reconfig { .. } => Ok(()),
+                Write::Multi(_) | Write::MalformedMulti | Write::Reconfig { .. } => Ok(()),
             },
         }
     }

@@ -1,5 +1,7 @@
 //! What is decided and not applied yet, in order; and how it is applied: in bounded batches, changes before the
-//! reply that follows from them. Answers to the write half of Java's `FinalRequestProcessor`.
+//! reply that follows from them. A client's read must not see its own later write: a write that arrived behind
+//! reads which still waited is applied only when its lane says that they are answered. Answers to the write half
+//! of Java's `FinalRequestProcessor` and to the ordering of its `CommitProcessor`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -27,10 +29,27 @@ pub(crate) enum Origin {
     Server,
 }
 
+/// One transaction in the queue.
+#[derive(Debug)]
+struct Pending {
+    entry: TxnEntry,
+    origin: Origin,
+    fence: Fence,
+}
+
+/// Whether reads have to be answered before a transaction is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fence {
+    Open,
+    Closed,
+    /// The lane was asked.
+    Asked,
+}
+
 /// The queue between decision and tree.
 #[derive(Debug)]
 pub(crate) struct Applier {
-    pending: VecDeque<(TxnEntry, Origin)>,
+    pending: VecDeque<Pending>,
     committed: Zxid,
     lanes: usize,
 }
@@ -40,8 +59,16 @@ impl Applier {
         Self { pending: VecDeque::new(), committed: last, lanes }
     }
 
-    pub(crate) fn push(&mut self, entry: TxnEntry, origin: Origin) {
-        self.pending.push_back((entry, origin));
+    pub(crate) fn push(&mut self, entry: TxnEntry, origin: Origin, behind_reads: bool) {
+        let fence = if behind_reads { Fence::Closed } else { Fence::Open };
+        self.pending.push_back(Pending { entry, origin, fence });
+    }
+
+    /// The reads in front of a transaction are answered.
+    pub(crate) fn open_fence(&mut self, zxid: Zxid) {
+        if let Some(front) = self.pending.front_mut().filter(|front| front.entry.header.zxid == zxid) {
+            front.fence = Fence::Open;
+        }
     }
 
     pub(crate) fn commit(&mut self, upto: Zxid) {
@@ -49,8 +76,11 @@ impl Applier {
         self.committed = upto;
     }
 
+    /// Whether there is something to do: to apply a transaction, or to ask a lane for the one that is next.
     pub(crate) fn has_committed(&self) -> bool {
-        self.pending.front().is_some_and(|(entry, _)| entry.header.zxid <= self.committed)
+        self.pending
+            .front()
+            .is_some_and(|front| front.entry.header.zxid <= self.committed && front.fence != Fence::Asked)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -65,8 +95,8 @@ impl Applier {
     pub(crate) fn waiting_conns(&self) -> BTreeSet<ConnId> {
         self.pending
             .iter()
-            .filter_map(|(_, origin)| match origin {
-                Origin::Client { conn } | Origin::Handshake { conn, .. } => Some(*conn),
+            .filter_map(|pending| match pending.origin {
+                Origin::Client { conn } | Origin::Handshake { conn, .. } => Some(conn),
                 Origin::Expiry | Origin::Server => None,
             })
             .collect()
@@ -84,7 +114,12 @@ impl Applier {
             if !self.has_committed() {
                 break;
             }
-            let (entry, origin) = self.pending.pop_front().expect("there is one that is committed");
+            if let Some((lane, zxid)) = self.ask_at_fence() {
+                letters[lane.0].push((zxid, Letter::Fence { zxid }));
+                break;
+            }
+            let Pending { entry, origin, .. } =
+                self.pending.pop_front().expect("there is one that is committed");
             let zxid = entry.header.zxid;
             let outcome = store.apply(&entry, &mut changes);
             if let Some((conn, letter)) = letter_for(&entry, origin, outcome, sessions) {
@@ -101,6 +136,16 @@ impl Applier {
             }
         }
         batches
+    }
+}
+
+impl Applier {
+    /// If the next transaction is behind a fence: the lane to ask, which is noted as asked.
+    fn ask_at_fence(&mut self) -> Option<(LaneId, Zxid)> {
+        let front = self.pending.front_mut().filter(|front| front.fence == Fence::Closed)?;
+        let Origin::Client { conn } = front.origin else { return None };
+        front.fence = Fence::Asked;
+        Some((conn.lane(), front.entry.header.zxid))
     }
 }
 

@@ -143,6 +143,11 @@ impl Conn {
         self.queue.is_empty()
     }
 
+    /// Whether something that is answered here waits behind the last write that is with the node.
+    pub(crate) fn has_reads_waiting(&self) -> bool {
+        self.queue.back().is_some_and(|slot| !matches!(slot.kind, SlotKind::Write { .. }))
+    }
+
     pub(crate) fn enqueue(&mut self, slot: Slot) {
         self.queued_bytes += slot.bytes();
         self.queue.push_back(slot);

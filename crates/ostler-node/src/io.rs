@@ -57,6 +57,13 @@ pub enum Input {
         write: Write,
         /// Who asks, as known when the request arrived.
         ids: Arc<[Id]>,
+        /// Whether reads of this connection still wait in front of it: they must not see what it does.
+        behind_reads: bool,
+    },
+    /// A lane answers [`Letter::Fence`]: the reads in front of this transaction are answered.
+    FencePassed {
+        /// The transaction.
+        zxid: Zxid,
     },
     /// A connection is gone; its session lives on until it expires.
     Disconnected {
@@ -160,6 +167,12 @@ pub enum Letter {
         conn: ConnId,
         /// Why, for the log and the counters.
         reason: CloseReason,
+    },
+    /// A transaction is next whose connection had reads waiting in front of it. By the time this is read they are
+    /// answered, since all earlier replies came before; say so.
+    Fence {
+        /// The transaction.
+        zxid: Zxid,
     },
     /// Say which sessions were heard from.
     CollectTouches {

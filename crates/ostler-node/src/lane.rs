@@ -404,6 +404,9 @@ impl Lane {
                     self.desk.close(conn, reason);
                 }
             }
+            Letter::Fence { zxid } => {
+                self.desk.outputs.push_back(LaneOutput::ToNode(Input::FencePassed { zxid }));
+            }
             Letter::CollectTouches { round } => {
                 let touches = self.collect_touches();
                 let lane = self.desk.id;

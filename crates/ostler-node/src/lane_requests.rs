@@ -221,9 +221,10 @@ impl Desk {
             return self.drain_gate(now, conn, store);
         };
         self.in_flight.add_request();
+        let behind_reads = conn.has_reads_waiting();
         conn.enqueue(Slot { xid, arrived_ms, kind: SlotKind::Write { op, large_bytes } });
         let ids = Arc::clone(&conn.ids);
-        let request = Input::Request { conn: conn.id, session, xid, write, ids };
+        let request = Input::Request { conn: conn.id, session, xid, write, ids, behind_reads };
         self.outputs.push_back(LaneOutput::ToNode(request));
     }
 

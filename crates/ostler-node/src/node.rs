@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ostler_tree::{Asker, Outstanding, Store};
 use ostler_wire::client::write::Write;
 use ostler_wire::txn::TxnEntry;
-use ostler_wire::{Id, ServerId, SessionId, Zxid};
+use ostler_wire::{ServerId, SessionId, Zxid};
 use ostler_zab::{Peer, Proposal};
 
 use crate::applier::{Applier, Origin};
@@ -89,8 +89,13 @@ impl Node {
             Input::Connect { conn, resume, timeout_ms } => {
                 self.on_connect(now, conn, resume, timeout_ms, store)
             }
-            Input::Request { conn, session, xid, write, ids } => {
-                self.on_request(now, conn, session, xid, write, &ids, store);
+            Input::Request { conn, session, xid, write, ids, behind_reads } => {
+                let asker = Asker { session, cxid: xid, ids: &ids, session_live: true, session_local: false };
+                self.on_request(now, conn, write, &asker, behind_reads, store);
+            }
+            Input::FencePassed { zxid } => {
+                self.applier.open_fence(zxid);
+                self.outputs.push_back(Output::Apply);
             }
             Input::Disconnected { conn, session } => self.sessions.unbind(session, conn),
             Input::Touches { lane, round, touches } => self.on_touches(now, lane, round, &touches, store),
@@ -112,7 +117,7 @@ impl Node {
         }
         while let Some(path) = self.reaper.poll(now, store) {
             let write = Write::DeleteContainer { path };
-            self.propose(now, SessionId(0), 0, write, &[], Origin::Server, store);
+            self.propose_own(now, SessionId(0), write, Origin::Server, store);
         }
         let due = self.sessions.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms);
         if due && self.collection.waiting.is_empty() {
@@ -199,7 +204,7 @@ impl Node {
             let session = self.sessions.allocate();
             self.sessions.track(session, timeout_ms, now.mono_ms, Some(conn));
             let write = Write::CreateSession { timeout_ms };
-            return self.propose(now, session, 0, write, &[], Origin::Handshake { conn, timeout_ms }, store);
+            return self.propose_own(now, session, write, Origin::Handshake { conn, timeout_ms }, store);
         };
         if self.sessions.standing(session) != Standing::Live {
             return self.send(conn.lane(), Letter::Refused { conn });
@@ -211,26 +216,26 @@ impl Node {
         self.send(conn.lane(), Letter::Opened { conn, session, timeout_ms });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "these are the fields of one input")]
     fn on_request(
         &mut self,
         now: Now,
         conn: ConnId,
-        session: SessionId,
-        xid: i32,
         write: Write,
-        ids: &[Id],
+        asker: &Asker<'_>,
+        behind_reads: bool,
         store: &Store,
     ) {
         // A session that is closing or gone, or that another connection speaks for: no answer, as in Java; the
         // connection is being closed.
+        let session = asker.session;
         if self.sessions.standing(session) != Standing::Live || self.sessions.conn(session) != Some(conn) {
             return;
         }
         if self.log_full {
             return self.close(conn, CloseReason::DiskFull);
         }
-        self.propose(now, session, xid, write, ids, Origin::Client { conn }, store);
+        let entry = self.decide(now, write, asker, store);
+        self.propose(entry, Origin::Client { conn }, behind_reads);
     }
 
     fn on_touches(&mut self, now: Now, lane: LaneId, round: u64, touches: &[Touch], store: &Store) {
@@ -244,7 +249,7 @@ impl Node {
             return;
         }
         for session in self.sessions.due(now.mono_ms) {
-            self.propose(now, session, 0, Write::CloseSession, &[], Origin::Expiry, store);
+            self.propose_own(now, session, Write::CloseSession, Origin::Expiry, store);
         }
     }
 
@@ -257,26 +262,25 @@ impl Node {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "who, what, when, and for whom")]
-    fn propose(
-        &mut self,
-        now: Now,
-        session: SessionId,
-        cxid: i32,
-        write: Write,
-        ids: &[Id],
-        origin: Origin,
-        store: &Store,
-    ) {
+    /// What a request becomes: a transaction with the next zxid.
+    fn decide(&mut self, now: Now, write: Write, asker: &Asker<'_>, store: &Store) -> TxnEntry {
         let zxid = self.peer.next_zxid().expect("a standalone server always proposes");
         if matches!(write, Write::CloseSession) {
-            self.sessions.close(session);
+            self.sessions.close(asker.session);
         }
-        let asker = Asker { session, cxid, ids, session_live: true, session_local: false };
-        let entry = ostler_tree::prepare(write, &asker, (zxid, now.wall_ms), store, &mut self.outstanding);
-        let bytes = encode(&entry);
+        ostler_tree::prepare(write, asker, (zxid, now.wall_ms), store, &mut self.outstanding)
+    }
+
+    /// A transaction of the server's own, in the name of a session or (0) of nobody.
+    fn propose_own(&mut self, now: Now, session: SessionId, write: Write, origin: Origin, store: &Store) {
+        let entry = self.decide(now, write, &Asker { session, ..Asker::server() }, store);
+        self.propose(entry, origin, false);
+    }
+
+    fn propose(&mut self, entry: TxnEntry, origin: Origin, behind_reads: bool) {
+        let (zxid, bytes) = (entry.header.zxid, encode(&entry));
         let size = bytes.len() as u64;
-        self.applier.push(entry, origin);
+        self.applier.push(entry, origin, behind_reads);
         self.peer.handle(ostler_zab::Input::Propose(Proposal { zxid, bytes }));
         self.drain_peer();
         if self.snapshots.count_txn(size) {

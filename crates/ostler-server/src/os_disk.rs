@@ -280,7 +280,7 @@ impl OsFile {
 
 /// Writes zeros over what lies beyond the end of the file; what is there already is left alone.
 fn fill_with_zeros(file: &File, offset: u64, len: u64) -> io::Result<()> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let end = offset + len;
     let mut at = file.metadata()?.len();
     while at < end {

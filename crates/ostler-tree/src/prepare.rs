@@ -78,7 +78,7 @@ impl Decision<'_> {
             Write::CreateSession { timeout_ms } => Ok(Txn::CreateSession { timeout_ms }),
             Write::CloseSession => Ok(self.close_session()),
             // The decoder makes no multi inside a multi.
-            Write::Multi(_) => Err(Code::MarshallingError),
+            Write::Multi(_) | Write::MalformedMulti => Err(Code::MarshallingError),
         }
     }
 
@@ -241,6 +241,7 @@ fn lacks_path(part: &Write) -> bool {
         | Write::Check { path, .. } => path.is_none(),
         Write::DeleteContainer { .. }
         | Write::Multi(_)
+        | Write::MalformedMulti
         | Write::Reconfig { .. }
         | Write::CreateSession { .. }
         | Write::CloseSession => false,

@@ -171,7 +171,7 @@ impl Write {
                 out.put_long(*config_id);
             }
             Self::CreateSession { timeout_ms } => out.put_int(*timeout_ms),
-            Self::CloseSession => {}
+            Self::CloseSession | Self::MalformedMulti => {}
         }
     }
 }

@@ -39,6 +39,8 @@ pub enum Write {
         version: i32,
     },
     Multi(Vec<Self>),
+    /// A multi that does not decode: answered, other than every other such request, by a transaction that failed.
+    MalformedMulti,
     Reconfig {
         joining: Option<String>,
         leaving: Option<String>,
@@ -156,7 +158,7 @@ impl Write {
             Self::SetData { .. } => OpCode::SetData,
             Self::SetAcl { .. } => OpCode::SetAcl,
             Self::Check { .. } => OpCode::Check,
-            Self::Multi(_) => OpCode::Multi,
+            Self::Multi(_) | Self::MalformedMulti => OpCode::Multi,
             Self::Reconfig { .. } => OpCode::Reconfig,
             Self::CreateSession { .. } => OpCode::CreateSession,
             Self::CloseSession => OpCode::CloseSession,
@@ -193,38 +195,53 @@ fn decode_single(op: OpCode, body: &Bytes, reader: &mut Reader<'_>) -> Result<Wr
     }
 }
 
-/// A multi: what it refuses as a whole (other opcodes, unknown or TTL flags in a plain create, a null ACL) is what
-/// Java's decoder refuses as a whole.
+/// A multi. What Java's decoder refuses as a whole (other opcodes, unknown or TTL flags in a plain create) is refused
+/// as a whole here; only a null ACL goes another way there, before a zxid is taken.
 fn decode_multi(body: &Bytes, reader: &mut Reader<'_>) -> Result<Write, DecodeError> {
     let mut ops = Vec::new();
     loop {
-        let at = reader.position();
-        let header = MultiHeader::decode(reader)?;
-        if header.done {
-            return Ok(Write::Multi(ops));
+        match decode_part(body, reader) {
+            Ok(Some(Write::Create(create))) if create.acl.is_none() && create.op != OpCode::CreateTtl => {
+                return Err(DecodeError::null("multi.acl", reader.position()));
+            }
+            Ok(Some(Write::Create(mut create))) => {
+                if !fix_multi_create(&mut create) {
+                    return Ok(Write::MalformedMulti);
+                }
+                ops.push(Write::Create(create));
+            }
+            Ok(Some(write)) => ops.push(write),
+            Ok(None) => return Ok(Write::Multi(ops)),
+            Err(_) => return Ok(Write::MalformedMulti),
         }
-        let Some(
-            op @ (OpCode::Create
-            | OpCode::Create2
-            | OpCode::CreateContainer
-            | OpCode::CreateTtl
-            | OpCode::Delete
-            | OpCode::SetData
-            | OpCode::Check),
-        ) = OpCode::from_int(header.op)
-        else {
-            return Err(DecodeError::unknown("multi.type", at, i64::from(header.op)));
-        };
-        let mut write = decode_single(op, body, reader)?;
-        if let Write::Create(create) = &mut write {
-            fix_multi_create(create, at)?;
-        }
-        ops.push(write);
     }
 }
 
-/// Inside a multi the flags decide what is made, for all but the container opcode.
-fn fix_multi_create(create: &mut Create, at: usize) -> Result<(), DecodeError> {
+/// The next operation of a multi, `None` at its end.
+fn decode_part(body: &Bytes, reader: &mut Reader<'_>) -> Result<Option<Write>, DecodeError> {
+    let at = reader.position();
+    let header = MultiHeader::decode(reader)?;
+    if header.done {
+        return Ok(None);
+    }
+    let unknown = || DecodeError::unknown("multi.type", at, i64::from(header.op));
+    let op = OpCode::from_int(header.op).ok_or_else(unknown)?;
+    match op {
+        OpCode::Delete | OpCode::SetData | OpCode::Check | OpCode::CreateTtl => {}
+        OpCode::Create | OpCode::Create2 | OpCode::CreateContainer => {
+            let write = decode_single(op, body, reader)?;
+            return match &write {
+                Write::Create(create) if CreateMode::from_flags(create.flags).is_some() => Ok(Some(write)),
+                _ => Err(DecodeError::unknown("multi.flags", at, i64::from(header.op))),
+            };
+        }
+        _ => return Err(unknown()),
+    }
+    decode_single(op, body, reader).map(Some)
+}
+
+/// Inside a multi the flags decide what is made, for all but the container opcode. Whether they are allowed there.
+fn fix_multi_create(create: &mut Create) -> bool {
     let mode = CreateMode::from_flags(create.flags);
     if create.op == OpCode::CreateTtl {
         // Java builds the operation from flags alone: an unknown flag makes a plain create that then fails on it.
@@ -233,18 +250,12 @@ fn fix_multi_create(create: &mut Create, at: usize) -> Result<(), DecodeError> {
             Some(CreateMode::Container) => (create.op, create.ttl) = (OpCode::CreateContainer, -1),
             _ => (create.op, create.ttl) = (OpCode::Create, -1),
         }
-        return Ok(());
+        return true;
     }
-    let Some(mode) = mode.filter(|mode| !mode.is_ttl()) else {
-        return Err(DecodeError::unknown("multi.flags", at, i64::from(create.flags)));
-    };
-    if create.acl.is_none() {
-        return Err(DecodeError::null("multi.acl", at));
-    }
-    if mode == CreateMode::Container {
+    if mode == Some(CreateMode::Container) {
         create.op = OpCode::CreateContainer;
     }
-    Ok(())
+    mode.is_some_and(|mode| !mode.is_ttl())
 }
 
 fn owned_string(reader: &mut Reader<'_>, what: &'static str) -> Result<Option<String>, DecodeError> {
