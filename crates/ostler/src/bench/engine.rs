@@ -144,11 +144,6 @@ impl Engine {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Changes how many requests a connection keeps in flight.
-    pub(super) fn set_depth(&mut self, depth: usize) {
-        self.depth = depth;
-    }
-
     /// Runs the load until the time has come or it has all it wants; requests may still be in flight then.
     pub(super) fn run(&mut self, load: &mut impl Load, until: u64, progress: &mut Progress) -> Result<()> {
         let now = self.now();
