@@ -16,6 +16,9 @@ use super::report::{mib, print_text};
 use super::run::Target;
 
 const RETRY: Duration = Duration::from_millis(1);
+/// A server that is starting may take a connection and never answer on it, so an attempt lasts only this long, or a
+/// twentieth of the time so far, which bounds the error.
+const ATTEMPT: Duration = Duration::from_millis(50);
 
 /// What to wait for.
 #[derive(Debug, Clone, clap::Args)]
@@ -87,8 +90,9 @@ fn measure(
     began: Instant,
     mut child: Option<&mut Child>,
 ) -> Result<Ready> {
-    let identity = common.identity()?;
+    let mut identity = common.identity()?;
     loop {
+        identity.patience = ATTEMPT.max(began.elapsed() / 20);
         let attempt = Control::connect(target.address, &identity).and_then(|mut control| {
             let answer = control.ask(OpCode::GetData, |out| encode::path_watch_body("/", false, out))?;
             let ready = began.elapsed();
