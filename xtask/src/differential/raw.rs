@@ -116,10 +116,7 @@ impl<'a> Dec<'a> {
 
     /// A string as text, null as `<null>`; bytes that are not UTF-8 are shown with replacement characters.
     pub(crate) fn string(&mut self) -> Option<String> {
-        Some(
-            self.buffer()?
-                .map_or_else(|| "<null>".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned()),
-        )
+        Some(self.buffer()?.map_or_else(|| "<null>".to_owned(), text))
     }
 
     /// A vector's count; null counts as 0.
