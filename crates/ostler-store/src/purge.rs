@@ -74,6 +74,8 @@ impl Purge {
         }
         match snapshot::verify(disk, candidate, limits) {
             Ok(_) => {
+                // Java does not sync its snapshots: what was read may be nowhere but in memory.
+                disk.sync(&disk.open_for_write(&candidate.path)?)?;
                 self.whole.insert(name.clone());
                 Ok(true)
             }
@@ -90,6 +92,13 @@ impl Purge {
         self.whole.retain(|name| present.contains(name));
         self.broken.retain(|name| present.contains(name));
     }
+}
+
+/// Plans and removes in one go, with nothing known before. Says what was removed.
+pub fn purge<D: Disk + Clone>(disk: &D, retain: usize, limits: Limits) -> Result<Vec<FilePath>> {
+    let plan = Purge::default().plan(disk, retain, limits)?;
+    plan.run(disk)?;
+    Ok(plan.snapshots.into_iter().chain(plan.logs).collect())
 }
 
 impl PurgePlan {

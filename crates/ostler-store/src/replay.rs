@@ -33,6 +33,9 @@ pub enum Warning {
     /// A snapshot that is not used.
     #[error("{file} is not used: {why}")]
     SnapshotSkipped { file: String, why: String },
+    /// A snapshot of a 3.9 server that keeps no digests: only a server with the same settings reads it in Java.
+    #[error("{file} has no digest but the last zxid: ZooKeeper opens it only with digest.enabled=false")]
+    OddSections { file: String },
     /// There is no snapshot, and the settings allow that.
     #[error("no snapshot found; all logs are replayed, as snapshot.trust.empty allows")]
     NoSnapshot,
@@ -211,16 +214,20 @@ pub fn follows(last: Zxid, next: Zxid) -> bool {
 /// Makes the end of the newest log one that every reader understands: a torn record is cut off, a log without
 /// records is removed. To be done after a restore and before anything is written. A crash in between does no harm:
 /// what is removed was never acknowledged.
+///
+/// The log is synced in any case. If only the process died, its last records may have been read from memory that
+/// the disk never saw; once the server goes on after them, a power cut must not take them away from under what
+/// follows.
 pub fn mend<D: Disk>(disk: &D, tail: &Tail) -> Result<()> {
     if tail.keep <= FILE_HEADER_LEN as u64 {
         disk.unlink(&tail.log.path)?;
-        disk.sync_dir(tail.log.path.dir)?;
-        return Ok(());
-    }
-    if matches!(tail.end, End::Torn(_)) {
+    } else {
         let file = disk.open_for_write(&tail.log.path)?;
-        disk.truncate(&file, tail.keep)?;
+        if matches!(tail.end, End::Torn(_)) {
+            disk.truncate(&file, tail.keep)?;
+        }
         disk.sync(&file)?;
     }
+    disk.sync_dir(tail.log.path.dir)?;
     Ok(())
 }

@@ -219,7 +219,9 @@ impl Encoder {
     }
 }
 
-/// Removes what unfinished writers left: to be done at the start.
+/// Removes what unfinished writers left: to be done at the start. The directory is synced in any case, so that the
+/// snapshot and the epochs that were found keep their names from here on, also if the process that gave them these
+/// names died before it could sync.
 pub fn remove_temporaries<D: Disk>(disk: &D) -> Result<usize> {
     let mut removed = 0;
     for name in disk.list(Dir::Snap)? {
@@ -228,5 +230,6 @@ pub fn remove_temporaries<D: Disk>(disk: &D) -> Result<usize> {
             removed += 1;
         }
     }
+    disk.sync_dir(Dir::Snap)?;
     Ok(removed)
 }
