@@ -290,3 +290,43 @@ fn fill_with_zeros(file: &File, offset: u64, len: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("ostler-os-disk-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        dir
+    }
+
+    fn options(home: &Path, log_dir: &str) -> DiskOptions {
+        DiskOptions {
+            data_dir: home.join("data"),
+            data_log_dir: home.join(log_dir),
+            autocreate: true,
+            force_sync: true,
+        }
+    }
+
+    #[test]
+    fn files_keep_the_contract_of_a_disk() {
+        for log_dir in ["data", "logs"] {
+            let home = scratch(log_dir);
+            ostler_store::disk::contract::run(&OsDisk::open(&options(&home, log_dir)).unwrap());
+            std::fs::remove_dir_all(home).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_second_server_is_told_who_holds_the_directory() {
+        let home = scratch("lock");
+        let first = OsDisk::open(&options(&home, "data")).unwrap();
+        let refused = OsDisk::open(&options(&home, "data")).expect_err("it is locked").to_string();
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        drop(first);
+        OsDisk::open(&options(&home, "data")).unwrap();
+        std::fs::remove_dir_all(home).unwrap();
+    }
+}

@@ -125,11 +125,11 @@ impl Read<'_> {
             }
             Self::SetWatches(watches) => watches.encode(self.op() == OpCode::SetWatches2, out),
             Self::AddWatch { path, mode } => {
-                put_optional_string(path.as_deref(), out);
+                out.put_string(path);
                 out.put_int(*mode as i32);
             }
             Self::CheckWatches { path, kind } | Self::RemoveWatches { path, kind } => {
-                put_optional_string(path.as_deref(), out);
+                out.put_string(path);
                 out.put_int(*kind as i32);
             }
         }
