@@ -42,12 +42,12 @@ impl Request {
 
     /// A watch that stays.
     pub fn add_watch(path: impl Into<String>, mode: AddWatchMode) -> Self {
-        Self::Read(Read::AddWatch { path: Cow::Owned(path.into()), mode })
+        Self::Read(Read::AddWatch { path: Some(Cow::Owned(path.into())), mode })
     }
 
     /// Takes watches away.
     pub fn remove_watches(path: impl Into<String>, kind: WatcherType) -> Self {
-        Self::Read(Read::RemoveWatches { path: Cow::Owned(path.into()), kind })
+        Self::Read(Read::RemoveWatches { path: Some(Cow::Owned(path.into())), kind })
     }
 
     /// A new znode; the answer holds its path and Stat. TTL nodes have [`Request::create_ttl`].
@@ -120,16 +120,20 @@ impl Request {
                 | Read::GetChildren { path, .. }
                 | Read::GetChildren2 { path, .. }
                 | Read::GetAcl { path }
-                | Read::GetAllChildrenNumber { path }
-                | Read::AddWatch { path, .. }
-                | Read::CheckWatches { path, .. }
-                | Read::RemoveWatches { path, .. } => {
+                | Read::GetAllChildrenNumber { path } => {
                     if path::is_valid(path) {
                         Ok(())
                     } else {
                         wrong_path(path)
                     }
                 }
+                Read::AddWatch { path, .. }
+                | Read::CheckWatches { path, .. }
+                | Read::RemoveWatches { path, .. } => match path {
+                    Some(path) if path::is_valid(path) => Ok(()),
+                    Some(path) => wrong_path(path),
+                    None => misuse("a path is missing".to_owned()),
+                },
                 Read::GetEphemerals { .. } | Read::Sync { .. } | Read::MultiRead(_) | Read::WhoAmI => Ok(()),
             },
             Self::Write(write) => match write {

@@ -34,8 +34,8 @@ impl Wish {
             Read::GetChildren { path, watch: true } | Read::GetChildren2 { path, watch: true } => {
                 Some(Self::Child(path.clone().into_owned()))
             }
-            Read::AddWatch { path, mode } => Some(Self::Persistent(path.clone().into_owned(), *mode)),
-            Read::RemoveWatches { path, kind } => Some(Self::Remove(path.clone().into_owned(), *kind)),
+            Read::AddWatch { path, mode } => Some(Self::Persistent(path.clone()?.into_owned(), *mode)),
+            Read::RemoveWatches { path, kind } => Some(Self::Remove(path.clone()?.into_owned(), *kind)),
             Read::Exists { .. }
             | Read::GetData { .. }
             | Read::GetChildren { .. }

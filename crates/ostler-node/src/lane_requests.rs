@@ -292,7 +292,10 @@ impl Desk {
         let (out, watches, id) = (&mut conn.out, &mut self.watches, ostler_tree::ConnId(conn.id.0));
         let ids = ask.ids;
         match read {
-            Read::Ping | Read::SetWatches(_) => {}
+            Read::Ping => {}
+            // What could be done is done by now.
+            Read::SetWatches(wanted) if wanted.cut => return Err(Code::MarshallingError),
+            Read::SetWatches(_) => {}
             Read::Exists { path, watch } => {
                 if path.contains('\0') {
                     return Err(Code::BadArguments);
@@ -335,19 +338,21 @@ impl Desk {
             Read::Sync { path } => out.put_buffer(path.as_ref().map(|path| path.as_bytes())),
             Read::MultiRead(ops) => encode_multi_read(store, ops, ids, out),
             Read::AddWatch { path, mode } => {
-                match mode {
-                    AddWatchMode::Persistent => watches.add_persistent(id, path),
-                    AddWatchMode::PersistentRecursive => watches.add_recursive(id, path),
+                match (path, mode) {
+                    // Nothing happens to a node without a path.
+                    (None, _) => {}
+                    (Some(path), AddWatchMode::Persistent) => watches.add_persistent(id, path),
+                    (Some(path), AddWatchMode::PersistentRecursive) => watches.add_recursive(id, path),
                 }
                 out.put_int(0);
             }
             Read::CheckWatches { path, kind } => {
-                if !watches.has(id, path, *kind) {
+                if !path.as_ref().is_some_and(|path| watches.has(id, path, *kind)) {
                     return Err(Code::NoWatcher);
                 }
             }
             Read::RemoveWatches { path, kind } => {
-                if !watches.remove(id, path, *kind) {
+                if !path.as_ref().is_some_and(|path| watches.remove(id, path, *kind)) {
                     return Err(Code::NoWatcher);
                 }
             }

@@ -125,11 +125,11 @@ impl Read<'_> {
             }
             Self::SetWatches(watches) => watches.encode(self.op() == OpCode::SetWatches2, out),
             Self::AddWatch { path, mode } => {
-                out.put_string(path);
+                put_optional_string(path.as_deref(), out);
                 out.put_int(*mode as i32);
             }
             Self::CheckWatches { path, kind } | Self::RemoveWatches { path, kind } => {
-                out.put_string(path);
+                put_optional_string(path.as_deref(), out);
                 out.put_int(*kind as i32);
             }
         }

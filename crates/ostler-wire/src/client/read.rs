@@ -22,9 +22,9 @@ pub enum Read<'a> {
     Sync { path: Option<Cow<'a, str>> },
     MultiRead(Vec<MultiReadOp<'a>>),
     SetWatches(SetWatches),
-    AddWatch { path: Cow<'a, str>, mode: AddWatchMode },
-    CheckWatches { path: Cow<'a, str>, kind: WatcherType },
-    RemoveWatches { path: Cow<'a, str>, kind: WatcherType },
+    AddWatch { path: Option<Cow<'a, str>>, mode: AddWatchMode },
+    CheckWatches { path: Option<Cow<'a, str>>, kind: WatcherType },
+    RemoveWatches { path: Option<Cow<'a, str>>, kind: WatcherType },
     WhoAmI,
 }
 
@@ -51,6 +51,8 @@ pub struct SetWatches {
     pub persistent: Vec<String>,
     /// Persistent recursive watches.
     pub persistent_recursive: Vec<String>,
+    /// Whether a path was null: what came before it is done, what came after it is not here, and the answer is -5.
+    pub cut: bool,
 }
 
 /// How a watch of addWatch behaves.
@@ -111,7 +113,7 @@ impl<'a> Read<'a> {
             OpCode::SetWatches => Self::SetWatches(decode_set_watches(reader, false)?),
             OpCode::SetWatches2 => Self::SetWatches(decode_set_watches(reader, true)?),
             OpCode::AddWatch => {
-                let path = path(reader)?;
+                let path = reader.string("path")?;
                 let at = reader.position();
                 let mode = match reader.int("mode")? {
                     0 => AddWatchMode::Persistent,
@@ -121,10 +123,10 @@ impl<'a> Read<'a> {
                 Self::AddWatch { path, mode }
             }
             OpCode::CheckWatches => {
-                Self::CheckWatches { path: path(reader)?, kind: WatcherType::decode(reader)? }
+                Self::CheckWatches { path: reader.string("path")?, kind: WatcherType::decode(reader)? }
             }
             OpCode::RemoveWatches => {
-                Self::RemoveWatches { path: path(reader)?, kind: WatcherType::decode(reader)? }
+                Self::RemoveWatches { path: reader.string("path")?, kind: WatcherType::decode(reader)? }
             }
             _ => return Err(DecodeError::unknown("type", 0, i64::from(op.to_int()))),
         })
@@ -154,18 +156,27 @@ fn decode_multi_read<'a>(reader: &mut Reader<'a>) -> Result<Vec<MultiReadOp<'a>>
 
 fn decode_set_watches(reader: &mut Reader<'_>, second: bool) -> Result<SetWatches, DecodeError> {
     let relative_zxid = reader.long("relativeZxid")?;
-    let mut list = |what| {
+    let mut cut = false;
+    let mut list = |what, null_cuts: bool| -> Result<Vec<String>, DecodeError> {
         let at = reader.position();
-        reader.strings(what)?.ok_or_else(|| DecodeError::null(what, at))
+        let paths = reader.vector(what, |reader| reader.string(what))?;
+        let mut kept = Vec::new();
+        for path in paths.ok_or_else(|| DecodeError::null(what, at))? {
+            match path {
+                None => cut |= null_cuts,
+                Some(_) if cut => {}
+                Some(path) => kept.push(path.into_owned()),
+            }
+        }
+        Ok(kept)
     };
-    Ok(SetWatches {
-        relative_zxid,
-        data: list("dataWatches")?,
-        exist: list("existWatches")?,
-        child: list("childWatches")?,
-        persistent: if second { list("persistentWatches")? } else { Vec::new() },
-        persistent_recursive: if second { list("persistentRecursiveWatches")? } else { Vec::new() },
-    })
+    let data = list("dataWatches", true)?;
+    let exist = list("existWatches", true)?;
+    let child = list("childWatches", true)?;
+    // A persistent watch on null is none.
+    let persistent = if second { list("persistentWatches", false)? } else { Vec::new() };
+    let persistent_recursive = if second { list("persistentRecursiveWatches", false)? } else { Vec::new() };
+    Ok(SetWatches { relative_zxid, data, exist, child, persistent, persistent_recursive, cut })
 }
 
 impl SetWatches {
