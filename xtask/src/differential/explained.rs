@@ -16,11 +16,8 @@ pub(crate) struct Explained {
     covers: fn(i32, &Item, &Item) -> bool,
 }
 
-/// The one difference after which ours has to spend a zxid to keep step.
-pub(crate) const UNDECODABLE_MULTI: &str = "undecodable-multi";
-
 /// All meant differences.
-pub(crate) const LIST: [Explained; 3] = [
+pub(crate) const LIST: [Explained; 2] = [
     Explained {
         name: "bytes-behind-error",
         reason: "the reference leaves parts of a half-built body behind the header of a failed multiRead; \
@@ -31,14 +28,6 @@ pub(crate) const LIST: [Explained; 3] = [
                 && java.err != 0
                 && java.zxid == ours.zxid
                 && java.xid == ours.xid
-        },
-    },
-    Explained {
-        name: UNDECODABLE_MULTI,
-        reason: "the reference spends a zxid and logs an error for a multi that it cannot decode; \
-                 ours answers -5 without a transaction, as both do for every other undecodable write",
-        covers: |code, java, ours| {
-            code == op::MULTI && java.err == -5 && ours.err == -5 && java.zxid == ours.zxid + 1
         },
     },
     Explained {

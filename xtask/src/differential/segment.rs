@@ -356,9 +356,6 @@ impl<'a> Segment<'a> {
             && let Some(entry) = explained::find(request.op, java, ours)
         {
             *self.report.explained.entry(entry.name).or_default() += 1;
-            if entry.name == explained::UNDECODABLE_MULTI {
-                self.spend_zxid(true);
-            }
             return;
         }
         let what = request.map_or_else(
@@ -452,18 +449,17 @@ impl<'a> Segment<'a> {
         } else if used > 0 {
             // Ours used a zxid for the refusal; let the reference refuse something as well.
             self.forget(slot);
-            self.spend_zxid(false);
+            self.spend_reference_zxid();
         }
     }
 
-    /// Makes one side spend a zxid on a plain refusal that the other side does not see.
-    fn spend_zxid(&mut self, ours: bool) {
+    /// Makes the reference spend a zxid on a plain refusal that ours does not see.
+    fn spend_reference_zxid(&mut self) {
         let body =
             super::raw::Enc::new().string("/x").buffer(None).bytes(&super::content::open_acl()).int(7).0;
         let mut request = Request::new(op::CREATE, body, String::new(), Place::Write);
         request.xid = 1;
-        let side = if ours { &mut self.b } else { &mut self.a };
-        side.aside(SUPER_SLOT, &request.frame());
+        self.a.aside(SUPER_SLOT, &request.frame());
     }
 
     // ---- the end of a segment

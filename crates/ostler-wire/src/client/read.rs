@@ -51,7 +51,7 @@ pub struct SetWatches {
     pub persistent: Vec<String>,
     /// Persistent recursive watches.
     pub persistent_recursive: Vec<String>,
-    /// Whether a path was null: what came before it is done, what came after it is not here, and the answer is -5.
+    /// Whether a path or a list was null: what came before it is done, what came after it is not here, and the answer is -5.
     pub cut: bool,
 }
 
@@ -158,10 +158,13 @@ fn decode_set_watches(reader: &mut Reader<'_>, second: bool) -> Result<SetWatche
     let relative_zxid = reader.long("relativeZxid")?;
     let mut cut = false;
     let mut list = |what, null_cuts: bool| -> Result<Vec<String>, DecodeError> {
-        let at = reader.position();
-        let paths = reader.vector(what, |reader| reader.string(what))?;
+        let Some(paths) = reader.vector(what, |reader| reader.string(what))? else {
+            // Nobody can go through a list that is not there, whichever it is.
+            cut = true;
+            return Ok(Vec::new());
+        };
         let mut kept = Vec::new();
-        for path in paths.ok_or_else(|| DecodeError::null(what, at))? {
+        for path in paths {
             match path {
                 None => cut |= null_cuts,
                 Some(_) if cut => {}
@@ -190,5 +193,41 @@ impl SetWatches {
             out.put_strings(&self.persistent);
             out.put_strings(&self.persistent_recursive);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_null_among_watches_cuts_them_there() {
+        let text = |out: &mut Vec<u8>, path: Option<&str>| out.put_buffer(path.map(str::as_bytes));
+        // data: "/a", null, "/b"; exist: "/c"; child: none
+        let mut bytes = Vec::new();
+        bytes.put_long(5);
+        bytes.put_count(3);
+        text(&mut bytes, Some("/a"));
+        text(&mut bytes, None);
+        text(&mut bytes, Some("/b"));
+        bytes.put_count(1);
+        text(&mut bytes, Some("/c"));
+        bytes.put_count(0);
+        let read = Read::decode(OpCode::SetWatches, &mut Reader::new(&bytes));
+        let wanted =
+            SetWatches { relative_zxid: 5, data: vec!["/a".to_owned()], cut: true, ..SetWatches::default() };
+        assert_eq!(read, Ok(Read::SetWatches(wanted)));
+        // data: "/a"; exist: a null list; child: "/c"
+        let mut bytes = Vec::new();
+        bytes.put_long(5);
+        bytes.put_count(1);
+        text(&mut bytes, Some("/a"));
+        bytes.put_int(-1);
+        bytes.put_count(1);
+        text(&mut bytes, Some("/c"));
+        let read = Read::decode(OpCode::SetWatches, &mut Reader::new(&bytes));
+        let wanted =
+            SetWatches { relative_zxid: 5, data: vec!["/a".to_owned()], cut: true, ..SetWatches::default() };
+        assert_eq!(read, Ok(Read::SetWatches(wanted)));
     }
 }
