@@ -105,6 +105,8 @@ impl<D: Disk> LogThread<D> {
             }
             self.commit(&batch);
             if !running {
+                // Gives back what is reserved, so that the next start need not look through it.
+                self.writer.roll();
                 return;
             }
         }
