@@ -8,6 +8,10 @@
 
 use std::fmt;
 use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub mod contract;
 
 /// The directories of a server. `Log` and `Snap` may be the same directory, and then so may their parents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -257,3 +261,82 @@ pub trait Disk {
         self.sync_dir(path.dir)
     }
 }
+
+/// A handle to a disk is a disk.
+macro_rules! disk_by_handle {
+    ($($handle:ty),*) => {$(
+        impl<D: Disk> Disk for $handle {
+            type File = D::File;
+
+            fn is_one_directory(&self) -> bool {
+                (**self).is_one_directory()
+            }
+
+            fn show(&self, path: &FilePath) -> String {
+                (**self).show(path)
+            }
+
+            fn list(&self, dir: Dir) -> DiskResult<Vec<String>> {
+                (**self).list(dir)
+            }
+
+            fn open(&self, path: &FilePath) -> DiskResult<D::File> {
+                (**self).open(path)
+            }
+
+            fn open_for_write(&self, path: &FilePath) -> DiskResult<D::File> {
+                (**self).open_for_write(path)
+            }
+
+            fn length(&self, file: &D::File) -> DiskResult<u64> {
+                (**self).length(file)
+            }
+
+            fn read_at(&self, file: &D::File, offset: u64, buffer: &mut [u8]) -> DiskResult<usize> {
+                (**self).read_at(file, offset, buffer)
+            }
+
+            fn create(&self, path: &FilePath) -> DiskResult<D::File> {
+                (**self).create(path)
+            }
+
+            fn write_at(&self, file: &D::File, offset: u64, bytes: &[u8]) -> DiskResult<()> {
+                (**self).write_at(file, offset, bytes)
+            }
+
+            fn allocate(&self, file: &D::File, offset: u64, len: u64) -> DiskResult<()> {
+                (**self).allocate(file, offset, len)
+            }
+
+            fn truncate(&self, file: &D::File, len: u64) -> DiskResult<()> {
+                (**self).truncate(file, len)
+            }
+
+            fn sync_data(&self, file: &D::File) -> DiskResult<()> {
+                (**self).sync_data(file)
+            }
+
+            fn sync(&self, file: &D::File) -> DiskResult<()> {
+                (**self).sync(file)
+            }
+
+            fn rename(&self, from: &FilePath, to: &str) -> DiskResult<()> {
+                (**self).rename(from, to)
+            }
+
+            fn unlink(&self, path: &FilePath) -> DiskResult<()> {
+                (**self).unlink(path)
+            }
+
+            fn sync_dir(&self, dir: Dir) -> DiskResult<()> {
+                (**self).sync_dir(dir)
+            }
+
+            fn create_dir(&self, dir: Dir) -> DiskResult<()> {
+                (**self).create_dir(dir)
+            }
+        }
+    )*};
+}
+
+disk_by_handle!(&D, Rc<D>, Arc<D>);

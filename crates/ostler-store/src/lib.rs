@@ -18,5 +18,5 @@ pub use error::{Damage, Error, Result};
 pub use names::{Compression, Named};
 pub use replay::{Replay, Replayed, Tail, Warning, mend};
 pub use restore::{Origin, RestoreOptions, RestoreSink, Restored, restore};
-pub use snapshot::{Limits, SnapshotConfig, SnapshotDigest, SnapshotInfo, SnapshotVisitor, SnapshotWriter};
-pub use writer::{LogConfig, LogWriter};
+pub use snapshot::{Limits, SnapshotDigest, SnapshotInfo, SnapshotOptions, SnapshotVisitor, SnapshotWriter};
+pub use writer::{LogOptions, LogWriter};

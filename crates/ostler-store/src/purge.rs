@@ -92,6 +92,13 @@ impl Purge {
     }
 }
 
+/// Plans and removes in one go, with nothing known before. Says what was removed.
+pub fn purge<D: Disk + Clone>(disk: &D, retain: usize, limits: Limits) -> Result<Vec<FilePath>> {
+    let plan = Purge::default().plan(disk, retain, limits)?;
+    plan.run(disk)?;
+    Ok(plan.snapshots.into_iter().chain(plan.logs).collect())
+}
+
 impl PurgePlan {
     /// Whether there is nothing to remove.
     #[must_use]

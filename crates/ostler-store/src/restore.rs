@@ -206,10 +206,12 @@ fn refuse_misplaced<D: Disk>(disk: &D) -> Result<()> {
     if disk.is_one_directory() {
         return Ok(());
     }
-    let misplaced: [(Dir, fn(&str) -> bool); 2] =
-        [(Dir::Log, names::looks_like_snapshot), (Dir::Snap, names::looks_like_log)];
-    for (dir, looks_wrong) in misplaced {
-        if let Some(name) = disk.list(dir)?.into_iter().find(|name| looks_wrong(name)) {
+    for dir in [Dir::Log, Dir::Snap] {
+        let looks_wrong = |name: &String| match dir {
+            Dir::Log | Dir::LogParent => names::looks_like_snapshot(name),
+            Dir::Snap | Dir::SnapParent => names::looks_like_log(name),
+        };
+        if let Some(name) = disk.list(dir)?.into_iter().find(looks_wrong) {
             return Err(Error::Misplaced { found: disk.show(&crate::disk::FilePath::new(dir, name)) });
         }
     }
