@@ -10,6 +10,8 @@ pub mod names;
 pub mod purge;
 pub mod replay;
 pub mod restore;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod snapshot;
 pub mod writer;
 

@@ -33,6 +33,9 @@ pub enum Warning {
     /// A snapshot that is not used.
     #[error("{file} is not used: {why}")]
     SnapshotSkipped { file: String, why: String },
+    /// A snapshot of a 3.9 server that keeps no digests: only a server with the same settings reads it in Java.
+    #[error("{file} has no digest but the last zxid: ZooKeeper opens it only with digest.enabled=false")]
+    OddSections { file: String },
     /// There is no snapshot, and the settings allow that.
     #[error("no snapshot found; all logs are replayed, as snapshot.trust.empty allows")]
     NoSnapshot,

@@ -164,6 +164,9 @@ fn restore_snapshot<D: Disk + Clone>(
         match ended {
             Ok(info) => {
                 let start = candidate.zxid;
+                if info.digest.is_none() && info.last_processed.is_some() {
+                    warnings.push(Warning::OddSections { file });
+                }
                 return Ok((Origin::Snapshot { snapshot: candidate, info }, start, broken));
             }
             Err(error @ Error::BadSnapshot { .. }) => {
