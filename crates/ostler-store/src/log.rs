@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 use ostler_wire::Zxid;
-use ostler_wire::disk::{END_OF_RECORD, FILE_HEADER_LEN, FILE_VERSION, LOG_MAGIC, RECORD_HEADER_LEN};
+use ostler_wire::disk::{
+    END_OF_RECORD, FILE_HEADER_LEN, FILE_VERSION, LOG_MAGIC, RECORD_HEADER_LEN, log_header,
+};
 use ostler_wire::txn::TxnEntry;
 
 use crate::disk::{Disk, FilePath};
@@ -129,34 +131,28 @@ impl<D: Disk + Clone> LogReader<D> {
     }
 
     fn read_header(&mut self) -> Result<()> {
-        let length = self.bytes.length();
-        let present = usize::try_from(length.min(FILE_HEADER_LEN as u64)).expect("16 at most");
-        let header = self.bytes.slice(0, present)?;
-        if header.iter().all(|byte| *byte == 0) {
-            let all_zero = self.bytes.first_nonzero(0)?.is_none();
-            if all_zero {
-                self.end = Some(End::NoHeader);
-                self.at = 0;
-                return Ok(());
-            }
-        } else if present < FILE_HEADER_LEN {
-            let magic = &LOG_MAGIC[..present.min(4)];
-            if header.starts_with(magic) {
-                self.end = Some(End::NoHeader);
-                self.at = 0;
-                return Ok(());
-            }
+        let mut header = [0; FILE_HEADER_LEN];
+        let present = usize::try_from(self.bytes.length().min(FILE_HEADER_LEN as u64)).expect("16 at most");
+        header[..present].copy_from_slice(self.bytes.slice(0, present)?);
+        if present == FILE_HEADER_LEN
+            && header[..4] == LOG_MAGIC
+            && header[4..8] == FILE_VERSION.to_be_bytes()
+        {
+            return Ok(());
         }
-        let header = self.bytes.slice(0, present)?;
-        let problem = if header.len() < FILE_HEADER_LEN || header[..4] != LOG_MAGIC {
-            "it does not begin as a transaction log does (ZKLG)".to_owned()
-        } else if header[4..8] != FILE_VERSION.to_be_bytes() {
+        self.at = 0;
+        // The beginning of a header, or nothing, and no record behind it.
+        let written = header.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let cut_off = log_header().starts_with(&header[..written]);
+        if cut_off && (present < FILE_HEADER_LEN || self.bytes.first_nonzero(present as u64)?.is_none()) {
+            self.end = Some(End::NoHeader);
+            return Ok(());
+        }
+        Err(self.damage(if header[..4] == LOG_MAGIC {
             "its format has a version that is not known".to_owned()
         } else {
-            return Ok(());
-        };
-        self.at = 0;
-        Err(self.damage(problem))
+            "it does not begin as a transaction log does (ZKLG)".to_owned()
+        }))
     }
 
     /// The record at the present position if it is whole and its checksum holds.

@@ -1,5 +1,6 @@
 //! Data directories that Apache servers wrote, or that were damaged on purpose: each gives the tree that is written
 //! down beside it, or the refusal.
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
 
 mod common;
 

@@ -26,7 +26,7 @@ pub struct FaultPlan {
     /// The next calls of these kinds fail.
     next: Vec<(DiskOp, Fault)>,
     /// How many bytes the disk holds; unbounded if not given.
-    pub space_bytes: Option<u64>,
+    pub(super) space_bytes: Option<u64>,
 }
 
 impl FaultPlan {
@@ -49,10 +49,11 @@ impl FaultPlan {
         Self { next: vec![(op, fault)], ..Self::default() }
     }
 
-    /// A disk of so many bytes.
+    /// With so many bytes on the disk, or without a bound.
     #[must_use]
-    pub fn with_space(bytes: u64) -> Self {
-        Self { space_bytes: Some(bytes), ..Self::default() }
+    pub fn space(mut self, bytes: Option<u64>) -> Self {
+        self.space_bytes = bytes;
+        self
     }
 
     pub(super) fn take(&mut self, number: u64, op: DiskOp) -> Option<Fault> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use ostler_store::sim::SimDisk;
 use ostler_store::{Dir, FilePath, Replayed, RestoreSink, SnapshotDigest};
 use ostler_wire::disk::{CONTAINER_OWNER, StatPersisted};
+use ostler_wire::jute::Writer;
 use ostler_wire::txn::{CreateKind, CreateTxn, Txn, TxnHeader};
 use ostler_wire::{Acl, SessionId, Zxid};
 
@@ -245,14 +246,22 @@ fn node_digest(path: &str, node: &Node) -> u32 {
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+    const TABLE: [u32; 256] = {
+        let mut table = [0; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let mut crc = byte as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+                bit += 1;
+            }
+            table[byte] = crc;
+            byte += 1;
         }
-    }
-    !crc
+        table
+    };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (crc >> 8) ^ TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize])
 }
 
 fn parent(path: &str) -> &str {
@@ -263,16 +272,49 @@ fn root_is_empty(path: &str) -> &str {
     if path == "/" { "" } else { path }
 }
 
+impl Naive {
+    /// The body of a snapshot as a server writes it.
+    pub fn snapshot_body(&self) -> Vec<u8> {
+        let mut lists: Vec<&Vec<Acl>> = Vec::new();
+        for node in self.nodes.values() {
+            let acl = node.acl.as_ref().expect("every node has an ACL by now");
+            if *acl != Acl::open() && !lists.contains(&acl) {
+                lists.push(acl);
+            }
+        }
+        let mut body = Vec::new();
+        body.put_count(self.sessions.len());
+        for (id, timeout_ms) in &self.sessions {
+            body.put_long(id.0);
+            body.put_int(*timeout_ms);
+        }
+        body.put_count(lists.len());
+        for (i, list) in lists.iter().enumerate() {
+            body.put_long(i as i64 + 1);
+            ostler_wire::acl::encode_list(list, &mut body);
+        }
+        for (path, node) in &self.nodes {
+            body.put_string(path);
+            body.put_buffer(node.data.as_deref());
+            let at = lists.iter().position(|list| Some(*list) == node.acl.as_ref());
+            body.put_long(at.map_or(-1, |at| at as i64 + 1));
+            node.stat.encode(&mut body);
+        }
+        body.put_string("/");
+        body
+    }
+}
+
 /// A disk with the files of these directories on it.
 pub fn load(data_dir: &Path, log_dir: Option<&Path>) -> SimDisk {
     let disk = SimDisk::new(log_dir.is_none());
-    let mut fill = |from: &Path, parent: Dir, dir: Dir| {
+    let fill = |from: &Path, parent: Dir, dir: Dir| {
         for (place, path) in [(parent, from.to_path_buf()), (dir, from.join("version-2"))] {
-            for entry in std::fs::read_dir(path).unwrap() {
-                let entry = entry.unwrap();
-                if entry.file_type().unwrap().is_file() {
-                    let name = entry.file_name().into_string().unwrap();
-                    disk.put(&FilePath::new(place, name), &std::fs::read(entry.path()).unwrap());
+            for entry in std::fs::read_dir(path).expect("a fixture") {
+                let entry = entry.expect("a fixture");
+                if entry.file_type().expect("a fixture").is_file() {
+                    let name = entry.file_name().into_string().expect("a fixture");
+                    disk.put(&FilePath::new(place, name), &std::fs::read(entry.path()).expect("a fixture"));
                 }
             }
         }
