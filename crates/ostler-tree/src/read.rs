@@ -88,7 +88,9 @@ impl Store {
     /// The ephemerals of a session whose paths begin with a text; without one, or with a blank one or `/`, all.
     #[must_use]
     pub fn ephemerals_under(&self, session: SessionId, prefix: Option<&str>) -> Vec<String> {
-        let prefix = prefix.filter(|text| !text.trim().is_empty() && *text != "/").unwrap_or_default();
+        // Java trims what it compares with "/", and by its own idea of white space, but not what it then looks for.
+        let blank = |text: &str| matches!(text.trim_matches(|c| c <= ' '), "" | "/");
+        let prefix = prefix.filter(|text| !blank(text)).unwrap_or_default();
         let paths = self.ephemerals.get(&session).into_iter().flatten();
         paths.filter(|path| path.starts_with(prefix)).map(|path| path.to_string()).collect()
     }

@@ -137,7 +137,9 @@ impl Model {
                 self.permit(node, perms::READ, asker.ids)?;
                 expect(node.stat.version, *version).map(|()| vec![])
             }
-            Write::Reconfig { .. } | Write::DeleteContainer { .. } => unreachable!("none are made"),
+            Write::Reconfig { .. } | Write::DeleteContainer { .. } | Write::MalformedMulti => {
+                unreachable!("none are made")
+            }
         }
     }
 
