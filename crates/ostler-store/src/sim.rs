@@ -53,7 +53,7 @@ pub struct SimFile {
     path: FilePath,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     one_directory: bool,
     pub(crate) inodes: BTreeMap<u64, Inode>,
@@ -149,6 +149,15 @@ impl SimDisk {
         let after = Self::new(state.one_directory);
         power::cut(&state, &mut Rng::new(seed), cut, &mut after.0.borrow_mut());
         after
+    }
+
+    /// The disk as the next process finds it after this one was killed while the machine went on: all is seen, and
+    /// what was not synced still is not. A new disk, without planned faults.
+    #[must_use]
+    pub fn killed(&self) -> Self {
+        let mut state = self.0.borrow().clone();
+        (state.faults, state.crashed, state.trace) = (FaultPlan::default(), false, Vec::new());
+        Self(Rc::new(RefCell::new(state)))
     }
 
     /// Puts a file there, durably, without a number: to begin with, or to damage it.
