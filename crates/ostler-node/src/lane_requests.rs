@@ -415,7 +415,7 @@ impl Desk {
             return;
         }
         if let Some(session) = conn.session() {
-            let gone = Input::Disconnected { conn: conn.id, session };
+            let gone = Input::Disconnected { conn: conn.id, session, touch: conn.take_touch() };
             self.outputs.push_back(LaneOutput::ToNode(gone));
         }
         conn.phase = Phase::Closing(reason);

@@ -314,9 +314,7 @@ impl Server {
     /// A turn of a lane: takes its inbox, works, and sets the flag, all under one borrow of the store.
     pub fn lane_turn(&mut self, index: usize, now: Now, work: impl FnOnce(&mut Lane, &Store)) -> Vec<LaneOutput> {
         let seat = &mut self.seats[index];
-        for batch in seat.inbox.drain(..) {
-            seat.lane.deliver(now, batch, &self.store);
-        }
+        seat.lane.deliver(now, seat.inbox.drain(..), &self.store);
         work(&mut seat.lane, &self.store);
         seat.watching = seat.lane.has_watches();
         let mut rest = Vec::new();
