@@ -83,7 +83,7 @@ impl Client {
         let id = self.session.submit(micros(now_us), &request).ok()?;
         let place = history.ops.len();
         let floor = history.told;
-        history.ops.push(Op { owner: self.story, request, floor, sent: None, outcome: Outcome::Open });
+        history.ops.push(Op { owner: self.story, request, floor, sent: None, outcome: Outcome::Open, done_us: 0 });
         self.ops.insert(id, place);
         self.unsent.push_back(place);
         Some(place)
@@ -104,7 +104,7 @@ impl Client {
                     self.note_sent(now_us, &bytes, history);
                     wishes.push(Wish::Send(bytes.to_vec()));
                 }
-                Output::Completed(completion) => self.on_completed(completion, history),
+                Output::Completed(completion) => self.on_completed(now_us, completion, history),
                 Output::Event(event) => self.on_event(event, history),
                 Output::Disconnect(why) => {
                     if BROKEN.iter().any(|sign| why.contains(sign)) {
@@ -151,11 +151,12 @@ impl Client {
         }
     }
 
-    fn on_completed(&mut self, completion: Completion, history: &mut History) {
+    fn on_completed(&mut self, now_us: u64, completion: Completion, history: &mut History) {
         let Some(place) = self.ops.remove(&completion.id) else { return };
         self.unsent.retain(|unsent| *unsent != place);
         let zxid = completion.zxid.unwrap_or(Zxid(-1));
         let answered = |result| Outcome::Answered { zxid, result };
+        history.ops[place].done_us = now_us;
         history.ops[place].outcome = match completion.result {
             Ok(response) => answered(Ok(response)),
             Err(error) => match error.kind() {

@@ -19,6 +19,8 @@ pub struct Op {
     pub sent: Option<Sent>,
     /// What became of it.
     pub outcome: Outcome,
+    /// When that was known, in monotonic microseconds.
+    pub done_us: u64,
 }
 
 /// How a request went out.

@@ -255,6 +255,7 @@ impl Model {
             }
             Write::CreateSession { timeout_ms } => Ok(Txn::CreateSession { timeout_ms: *timeout_ms }),
             Write::CloseSession => Ok(Txn::CloseSession { paths: Some(self.ephemerals(session)) }),
+            Write::MalformedMulti => Err(Code::MarshallingError),
             Write::Multi(_) | Write::Reconfig { .. } => Err(Code::Unimplemented),
         }
     }

@@ -117,7 +117,7 @@ fn draw_world(seed: u64, lanes: Option<usize>, print: bool) -> World {
     let lifetimes = node.tree.extended_types;
     let tick_ms = u64::from(node.tick_ms);
     let log = LogOptions {
-        reserve_bytes: *rng.pick(&[0, 512, 4096, 65_536, 64 << 20]),
+        reserve_bytes: *rng.pick(&[0, 512, 4096, 65_536, 65_536, 1 << 20]),
         roll_bytes: *rng.pick(&[0, 0, 3_000, 40_000]),
         ..LogOptions::default()
     };
@@ -247,7 +247,9 @@ fn disturb(world: &mut World, faults: &Faults) -> Result<(), Violation> {
         }
         5 if faults.pauses => {
             // The whole machine stands still.
-            world.now_us += world.rng.range(10_000, 60_000_000);
+            let paused_us = world.rng.range(10_000, 60_000_000);
+            world.now_us += paused_us;
+            world.paused_us += paused_us;
         }
         6 if faults.purges => {
             if let Some(server) = &mut world.server {
@@ -257,7 +259,7 @@ fn disturb(world: &mut World, faults: &Faults) -> Result<(), Violation> {
                 world.stop(Stopped::Crashed);
             }
         }
-        7 if faults.full => {
+        7 if faults.full && world.is_up() => {
             let plan = if world.rng.one_in(2) {
                 FaultPlan::default()
             } else {
@@ -286,7 +288,9 @@ fn heal(world: &mut World) -> Result<(), Violation> {
     world.settle()?;
     // Longer than any session lives without a word.
     let longest = u64::try_from(world.config.node.max_session_timeout_ms).expect("positive");
-    world.run_for((longest + 3 * u64::from(world.config.node.tick_ms)) * 1000)?;
+    // Sessions are given the time in which the server could not hear them.
+    let ticks = 3 * u64::from(world.config.node.tick_ms);
+    world.run_for((longest + ticks) * 1000 + world.paused_us)?;
     world.settle()?;
     let living: Vec<usize> = (0..world.clients.len()).filter(|id| !world.clients[*id].dead).collect();
     for id in living {

@@ -13,7 +13,7 @@ use ostler_wire::{SessionId, Zxid};
 
 use crate::check::{Violation, clients, state, violation};
 use crate::client::{Client, Wish, micros};
-use crate::history::{Expiry, History};
+use crate::history::{Expiry, History, Item};
 use crate::model::Model;
 use crate::net::Pipe;
 use crate::rng::Rng;
@@ -34,6 +34,8 @@ pub struct World {
     pub trace: Trace,
     /// The monotonic clock, in microseconds.
     pub now_us: u64,
+    /// How long the whole machine stood still, in microseconds.
+    pub paused_us: u64,
     /// How far the wall clock is from where it began, besides the time that passed.
     pub wall_jump_ms: i64,
     /// The disk.
@@ -101,6 +103,7 @@ impl World {
             rng,
             trace: Trace::new(print),
             now_us: 1_000_000,
+            paused_us: 0,
             wall_jump_ms: 0,
             disk: SimDisk::new(one_directory),
             config,
@@ -543,9 +546,20 @@ impl World {
     /// Carries out what a client's session wants.
     fn drain_client(&mut self, id: usize) -> Result<(), Violation> {
         let mut wishes = Vec::new();
+        let story = self.clients[id].story;
+        let known = self.history.sessions[story].items.len();
         self.clients[id]
             .drain(self.now_us, &mut self.history, &mut wishes)
             .map_err(|what| violation!("{what}"))?;
+        for item in &self.history.sessions[story].items[known..] {
+            match item {
+                Item::Reply(place) => {
+                    let op = &self.history.ops[*place];
+                    self.trace.note(self.now_us, format_args!("c{id} {place} {:?} is {:?}", op.request, op.outcome));
+                }
+                other => self.trace.note(self.now_us, format_args!("c{id} {other:?}")),
+            }
+        }
         for wish in wishes {
             match wish {
                 Wish::Send(bytes) => {

@@ -211,19 +211,38 @@ pub fn follows(last: Zxid, next: Zxid) -> bool {
     next == last.next() || (next.epoch() > last.epoch() && next.counter() == 1)
 }
 
-/// Makes the end of the newest log one that every reader understands: a torn record is cut off, a log without
-/// records is removed. To be done after a restore and before anything is written. A crash in between does no harm:
-/// what is removed was never acknowledged.
+/// How much of the end of the newest log is written again by `mend`: more than one commit ever holds.
+const REWRITE: u64 = 64 << 20;
+
+/// Makes the end of the newest log one that every reader understands, and durable: a torn record is cut off, a log
+/// without records is removed. To be done after a restore and before anything is written. A crash in between does
+/// no harm: what is removed was never acknowledged.
+///
+/// What was read may be nowhere but in the memory of the system: written by a process that was killed before its
+/// sync, or one whose sync failed. In the second case the system takes the bytes for written, and another sync
+/// would do nothing. From now on they are served, so they are written once more and synced; else a power cut would
+/// leave a gap in front of what is acknowledged next.
 pub fn mend<D: Disk>(disk: &D, tail: &Tail) -> Result<()> {
     if tail.keep <= FILE_HEADER_LEN as u64 {
         disk.unlink(&tail.log.path)?;
         disk.sync_dir(tail.log.path.dir)?;
         return Ok(());
     }
-    if matches!(tail.end, End::Torn(_)) {
-        let file = disk.open_for_write(&tail.log.path)?;
-        disk.truncate(&file, tail.keep)?;
-        disk.sync(&file)?;
+    let file = disk.open_for_write(&tail.log.path)?;
+    let mut piece = vec![0; 1 << 20];
+    let mut at = tail.keep.saturating_sub(REWRITE);
+    while at < tail.keep {
+        let len = usize::try_from((tail.keep - at).min(piece.len() as u64)).expect("a piece");
+        let read = disk.read_at(&file, at, &mut piece[..len])?;
+        if read == 0 {
+            break;
+        }
+        disk.write_at(&file, at, &piece[..read])?;
+        at += read as u64;
     }
+    if matches!(tail.end, End::Torn(_)) {
+        disk.truncate(&file, tail.keep)?;
+    }
+    disk.sync(&file)?;
     Ok(())
 }

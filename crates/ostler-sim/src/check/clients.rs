@@ -157,8 +157,8 @@ fn check_expiries(history: &History) -> Result<(), Violation> {
             .ops
             .iter()
             .filter(|op| op.owner == place && matches!(op.outcome, Outcome::Answered { .. }))
+            .filter(|op| op.done_us <= expiry.at_us)
             .filter_map(|op| op.sent.map(|sent| sent.at_us))
-            .filter(|sent| *sent <= expiry.at_us)
             .max();
         if let Some(heard) = heard
             && expiry.at_us < heard + story.timeout_ms * 1000
