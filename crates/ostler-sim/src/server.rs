@@ -327,6 +327,11 @@ impl Server {
         rest
     }
 
+    /// The next transaction begins a new log.
+    pub fn roll_log(&mut self) {
+        self.log.letters.push_back(LogLetter::Roll);
+    }
+
     /// A client connects to a lane.
     pub fn accept(&mut self, index: usize, now: Now, address: String, port: u16) -> ConnId {
         self.seats[index].lane.accept(now, address, port)

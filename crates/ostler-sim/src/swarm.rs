@@ -191,7 +191,7 @@ fn after_stop(world: &mut World, faults: &Faults) {
         let cut = *world.rng.pick(&PowerCut::ALL);
         world.cut_power(cut);
     } else {
-        world.disk = world.disk.killed();
+        world.kill();
     }
     if world.rng.one_in(4) {
         // It crashes again while it starts.
@@ -281,7 +281,7 @@ fn heal(world: &mut World) -> Result<(), Violation> {
     }
     if !world.is_up() {
         if world.disk.has_crashed() || world.stopped.is_some() {
-            world.disk = world.disk.killed();
+            world.kill();
         }
         world.restart_at_us = Some(world.now_us);
     }
@@ -317,4 +317,15 @@ fn no_dead_sessions(world: &World) -> Result<(), Violation> {
         }
     }
     Ok(())
+}
+
+impl Report {
+    /// Adds another report to a sum.
+    pub fn add(&mut self, other: &Self) {
+        self.steps += other.steps;
+        self.answered += other.answered;
+        self.txns += other.txns;
+        self.recoveries += other.recoveries;
+        self.simulated_us += other.simulated_us;
+    }
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use ostler_client::Request;
 use ostler_client::session::State;
 use ostler_node::{LaneOutput, Now};
-use ostler_store::sim::{PowerCut, SimDisk};
+use ostler_store::DiskOp;
+use ostler_store::sim::{Fault, FaultPlan, PowerCut, SimDisk};
 use ostler_tree::Store;
 use ostler_wire::txn::TxnEntry;
 use ostler_wire::{SessionId, Zxid};
@@ -62,6 +63,10 @@ pub struct World {
     pub stopped: Option<Stopped>,
     /// How many steps were made.
     pub steps: u64,
+    /// A fault at one call of the disk, counted over all disks that this world had.
+    target: Option<(u64, Fault)>,
+    /// How many calls there were before the first of the present disk.
+    calls_before: u64,
     pipes: BTreeMap<usize, Link>,
     next_pipe: usize,
     next_lane: usize,
@@ -117,10 +122,63 @@ impl World {
             starts: 0,
             stopped: None,
             steps: 0,
+            target: None,
+            calls_before: 0,
             pipes: BTreeMap::new(),
             next_pipe: 0,
             next_lane: 0,
             capacity,
+        }
+    }
+
+    /// The world after a crash of this one, as far as it can be known: another disk, no clients, and what must
+    /// be there.
+    #[must_use]
+    pub fn successor(&self, disk: SimDisk) -> Self {
+        let mut next = Self::new(7, self.config.clone(), false);
+        next.disk = disk;
+        next.now_us = self.now_us + 5_000_000;
+        next.truth.clone_from(&self.truth);
+        next.floor = self.floor;
+        next.history.told = self.history.told;
+        next
+    }
+
+    /// A fault at a call of the disk, whatever disk that is then. To be set before the start.
+    pub fn aim(&mut self, call: u64, fault: Fault) {
+        self.target = Some((call, fault));
+        self.disk.plan(self.plan());
+    }
+
+    /// Whether the call was made that the fault is aimed at.
+    #[must_use]
+    pub fn is_hit(&self) -> bool {
+        self.target.is_some_and(|(call, _)| self.calls() > call)
+    }
+
+    /// How many mutating calls there were, on all disks.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls_before + self.disk.ops()
+    }
+
+    /// One more fault, at the next call of a kind.
+    pub fn also_at_next(&self, op: DiskOp, fault: Fault) {
+        self.disk.plan(self.plan().and_next(op, fault));
+    }
+
+    /// Goes on with another disk, on which the aim is kept.
+    pub fn change_disk(&mut self, disk: SimDisk) {
+        let calls = self.calls();
+        self.disk = disk;
+        self.calls_before = calls - self.disk.ops();
+        self.disk.plan(self.plan());
+    }
+
+    fn plan(&self) -> FaultPlan {
+        match self.target {
+            Some((call, fault)) if call >= self.calls() => FaultPlan::at(call - self.calls_before, fault),
+            _ => FaultPlan::default(),
         }
     }
 
@@ -148,6 +206,12 @@ impl World {
             Err(_) if self.disk.has_crashed() => {
                 self.trace.note(self.now_us, format_args!("crash during the start"));
                 self.stopped = Some(Stopped::Crashed);
+                return Ok(());
+            }
+            // A disk that fails is reason enough not to start.
+            Err(ostler_store::Error::Disk(_) | ostler_store::Error::Full(_)) if self.is_hit() => {
+                self.trace.note(self.now_us, format_args!("the disk fails during the start"));
+                self.stopped = Some(Stopped::LogFailed);
                 return Ok(());
             }
             Err(error) => return Err(violation!("the server refuses to start: {error}")),
@@ -182,8 +246,10 @@ impl World {
 
     /// The process was killed: the machine, and what the system has of its files, live on.
     pub fn kill(&mut self) {
-        self.stop(Stopped::Crashed);
-        self.disk = self.disk.killed();
+        if self.is_up() {
+            self.stop(Stopped::Crashed);
+        }
+        self.change_disk(self.disk.killed());
     }
 
     /// The power failed.
@@ -192,7 +258,7 @@ impl World {
             self.stop(Stopped::Crashed);
         }
         let seed = self.rng.draw();
-        self.disk = self.disk.power_cut(seed, cut);
+        self.change_disk(self.disk.power_cut(seed, cut));
         self.trace.note(self.now_us, format_args!("power cut {cut:?} {seed:x}"));
     }
 
