@@ -26,8 +26,6 @@ pub struct DiskOptions {
     pub data_log_dir: PathBuf,
     /// Whether missing directories are made.
     pub autocreate: bool,
-    /// Whether `sync_data` does anything (`forceSync`).
-    pub force_sync: bool,
 }
 
 /// The data directory of a server, locked for as long as a handle on it lives.
@@ -40,7 +38,6 @@ struct Directories {
     snapshot_home: PathBuf,
     logs: PathBuf,
     log_home: PathBuf,
-    force_sync: bool,
     /// The locks are released when these are closed.
     _locks: Vec<File>,
 }
@@ -48,21 +45,17 @@ struct Directories {
 impl OsDisk {
     /// Makes the directories where that is allowed, checks that they can be written, and locks them.
     pub fn open(options: &DiskOptions) -> Result<Self, StartError> {
-        let snapshots = options.data_dir.join(VERSION_DIR);
-        let logs = options.data_log_dir.join(VERSION_DIR);
-        let mut locks = Vec::new();
-        for (dir, home) in [(&snapshots, &options.data_dir), (&logs, &options.data_log_dir)] {
-            prepare(dir, options.autocreate)?;
-            if locks.is_empty() || snapshots != logs {
-                locks.push(lock(home)?);
-            }
+        let snapshots = prepare(&options.data_dir, options.autocreate)?;
+        let logs = prepare(&options.data_log_dir, options.autocreate)?;
+        let mut locks = vec![lock(&options.data_dir)?];
+        if snapshots != logs {
+            locks.push(lock(&options.data_log_dir)?);
         }
         Ok(Self(Arc::new(Directories {
             snapshots,
             snapshot_home: options.data_dir.clone(),
             logs,
             log_home: options.data_log_dir.clone(),
-            force_sync: options.force_sync,
             _locks: locks,
         })))
     }
@@ -85,8 +78,10 @@ impl OsDisk {
     }
 }
 
-/// Makes a directory, or says why not, and proves that it can be written.
-fn prepare(dir: &Path, autocreate: bool) -> Result<(), StartError> {
+/// Makes the directory below `home`, or says why not, and proves that it can be written. Yields its one true path,
+/// so that two spellings of one directory are one.
+fn prepare(home: &Path, autocreate: bool) -> Result<PathBuf, StartError> {
+    let dir = &home.join(VERSION_DIR);
     let shown = dir.display();
     if !dir.is_dir() {
         if !autocreate {
@@ -103,7 +98,8 @@ fn prepare(dir: &Path, autocreate: bool) -> Result<(), StartError> {
         StartError::Directory(format!(
             "cannot write to {shown}: {error}; the server needs a directory of its own"
         ))
-    })
+    })?;
+    dir.canonicalize().map_err(|error| StartError::Directory(format!("cannot open {shown}: {error}")))
 }
 
 fn lock(home: &Path) -> Result<File, StartError> {
@@ -229,16 +225,10 @@ impl Disk for OsDisk {
     }
 
     fn sync_data(&self, file: &OsFile) -> DiskResult<()> {
-        if !self.0.force_sync {
-            return Ok(());
-        }
         file.handle.sync_data().map_err(|error| file.error(DiskOp::SyncData, None, error))
     }
 
     fn sync(&self, file: &OsFile) -> DiskResult<()> {
-        if !self.0.force_sync {
-            return Ok(());
-        }
         file.handle.sync_all().map_err(|error| file.error(DiskOp::Sync, None, error))
     }
 
@@ -289,4 +279,39 @@ fn fill_with_zeros(file: &File, offset: u64, len: u64) -> io::Result<()> {
         at += step as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("ostler-os-disk-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        dir
+    }
+
+    fn options(home: &Path, log_dir: &str) -> DiskOptions {
+        DiskOptions { data_dir: home.join("data"), data_log_dir: home.join(log_dir), autocreate: true }
+    }
+
+    #[test]
+    fn files_keep_the_contract_of_a_disk() {
+        for log_dir in ["data", "logs"] {
+            let home = scratch(log_dir);
+            ostler_store::disk::contract::run(&OsDisk::open(&options(&home, log_dir)).unwrap());
+            std::fs::remove_dir_all(home).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_second_server_is_told_who_holds_the_directory() {
+        let home = scratch("lock");
+        let first = OsDisk::open(&options(&home, "data")).unwrap();
+        let refused = OsDisk::open(&options(&home, "data")).expect_err("it is locked").to_string();
+        assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
+        drop(first);
+        OsDisk::open(&options(&home, "data")).unwrap();
+        std::fs::remove_dir_all(home).unwrap();
+    }
 }

@@ -91,7 +91,6 @@ pub(crate) fn disk_options(config: &ServerConfig) -> DiskOptions {
         data_dir: config.data_dir.clone(),
         data_log_dir: config.data_log_dir.clone(),
         autocreate: config.datadir_autocreate,
-        force_sync: config.log.force_sync,
     }
 }
 

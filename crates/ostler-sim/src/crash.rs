@@ -141,6 +141,43 @@ pub fn run(plan: &Plan) -> bool {
     fine
 }
 
+/// Looks for a first failure with one processor, crashes and random worlds in turn. What found it, if anything did.
+#[cfg(ostler_zoo)]
+pub fn hunt(limit: Duration) -> Option<String> {
+    let began = Instant::now();
+    let lanes = vec![1, 3];
+    let plan =
+        Plan { lanes, seed: 1, recoveries: None, scenario: None, call: None, limit: None, print: false };
+    let failures = Mutex::new(Vec::new());
+    let courses = courses(&plan, &failures);
+    let tally = Tally::default();
+    if let Some(first) = failures.into_inner().ok().and_then(|failures| failures.into_iter().next()) {
+        return Some(first);
+    }
+    let mut items: Vec<(&Course, u64)> = Vec::new();
+    for course in &courses {
+        items.extend((0..course.calls).map(|call| (course, call)));
+    }
+    let mut seed = 1;
+    for turn in 0.. {
+        if began.elapsed() > limit {
+            return None;
+        }
+        if turn % 6 == 5 || turn >= items.len() {
+            if let Err(why) = crate::swarm::run(seed, None, false) {
+                return Some(format!("seed {seed}: {why}"));
+            }
+            seed += 1;
+        } else {
+            let (course, call) = items[(turn * 7919) % items.len()];
+            if let Err(why) = end_at(course, call, &plan, &tally) {
+                return Some(format!("{} ({} lanes), call {call}: {why}", course.scenario.name, course.lanes));
+            }
+        }
+    }
+    None
+}
+
 /// Every scenario once without a fault: how many calls it makes, and whether it is right as such.
 fn courses(plan: &Plan, failures: &Mutex<Vec<String>>) -> Vec<Course> {
     let mut courses = Vec::new();
@@ -175,9 +212,9 @@ fn replay_line(seed: u64, course: &Course, call: u64) -> String {
 /// All the ends that a scenario can have at one call.
 fn end_at(course: &Course, call: u64, plan: &Plan, tally: &Tally) -> Result<(), Violation> {
     let before = play(course, call, Fault::CrashBefore, plan)?;
-    judge_image(&before, &before.disk.killed(), tally).map_err(|why| violation!("killed before it: {why}"))?;
+    judge_image(&before, &before.disk.fork().revive(), tally).map_err(|why| violation!("killed before it: {why}"))?;
     let after = play(course, call, Fault::CrashAfter, plan)?;
-    judge_image(&after, &after.disk.killed(), tally).map_err(|why| violation!("killed after it: {why}"))?;
+    judge_image(&after, &after.disk.fork().revive(), tally).map_err(|why| violation!("killed after it: {why}"))?;
     for (number, cut) in CUTS.iter().enumerate() {
         let image = after.disk.power_cut(call * 64 + number as u64, *cut);
         judge_image(&after, &image, tally)
@@ -216,7 +253,7 @@ fn fail_at(course: &Course, call: u64, fault: Fault, plan: &Plan, tally: &Tally)
         world.judge()?;
     }
     world.absorb();
-    judge_image(&world, &world.disk.killed(), tally).map_err(|why| violation!("then killed: {why}"))?;
+    judge_image(&world, &world.disk.fork().revive(), tally).map_err(|why| violation!("then killed: {why}"))?;
     let image = world.disk.power_cut(call, PowerCut::DropUnsynced);
     judge_image(&world, &image, tally).map_err(|why| violation!("then a power cut: {why}"))
 }
@@ -234,7 +271,7 @@ fn must_stop(world: &World, call: u64) -> bool {
 /// A server starts on an image, writes, and loses its power; and others are stopped at each call while they start.
 fn judge_image(world: &World, image: &SimDisk, tally: &Tally) -> Result<(), Violation> {
     let first_seen = tally.images.lock().expect("no thread panics with it").insert(image.fingerprint());
-    let mut next = world.successor(image.killed());
+    let mut next = world.successor(image.fork().revive());
     let calls_before = next.disk.ops();
     next.start()?;
     count(tally);
@@ -276,13 +313,13 @@ fn go_on(world: &mut World, tally: &Tally) -> Result<(), Violation> {
 
 /// The machine crashes while the server starts.
 fn second_crash(world: &World, image: &SimDisk, call: u64, fault: Fault, tally: &Tally) -> Result<(), Violation> {
-    let mut next = world.successor(image.killed());
+    let mut next = world.successor(image.fork().revive());
     next.disk.plan(FaultPlan::at(call, fault));
     next.start()?;
     if !next.disk.has_crashed() {
         return Err(violation!("the start is not the same each time"));
     }
-    for third in [next.disk.killed(), next.disk.power_cut(call, PowerCut::DropUnsynced),
+    for third in [next.disk.fork().revive(), next.disk.power_cut(call, PowerCut::DropUnsynced),
         next.disk.power_cut(call, PowerCut::Anything)]
     {
         tally.images.lock().expect("no thread panics with it").insert(third.fingerprint());
@@ -319,7 +356,7 @@ fn rot(course: &Course, plan: &Plan, tally: &Tally) -> Result<(), Violation> {
 }
 
 fn flip(world: &World, disk: &SimDisk, path: &FilePath, bit: u64, tally: &Tally) -> Result<(), Violation> {
-    let rotten = disk.killed();
+    let rotten = disk.fork().revive();
     rotten.flip(path, bit / 8, u8::try_from(bit % 8).expect("below 8"));
     tally.flips.fetch_add(1, Ordering::Relaxed);
     let Ok(recovered) = recover(&rotten, RestoreOptions::default(), &world.config.node.tree) else {

@@ -15,13 +15,14 @@ mod swarm;
 mod trace;
 mod workload;
 mod world;
+mod zoo;
 
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Simulates a server with its disk and its clients, from a seed.
 ///
@@ -60,11 +61,21 @@ struct Args {
     /// Only this call of the disk.
     #[arg(long)]
     call: Option<u64>,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
-fn main() -> ExitCode {
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Plant bugs in the real code and see that each is found.
+    Zoo,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    let fine = if let Some(seed) = args.seed {
+    let fine = if let Some(Command::Zoo) = args.command {
+        zoo::run()?
+    } else if let Some(seed) = args.seed {
         one_seed(seed, &args)
     } else if args.seeds.is_some() || args.minutes.is_some() {
         search(&args)
@@ -80,7 +91,7 @@ fn main() -> ExitCode {
             print: args.trace,
         })
     };
-    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[expect(clippy::print_stdout, reason = "the report of a command")]

@@ -10,7 +10,7 @@ use ostler_wire::acl::Acl;
 use ostler_wire::client::write::{CreateMode, Write};
 
 use crate::check::Violation;
-use crate::server::ServerConfig;
+use crate::server::{ServerConfig, Stopped};
 use crate::swarm::node_config;
 use crate::world::World;
 
@@ -54,7 +54,7 @@ struct Script<'a> {
 }
 
 /// All of them.
-pub const SCENARIOS: [Scenario; 18] = [
+pub const SCENARIOS: [Scenario; 19] = [
     Scenario { name: "empty start", setup: |_| {}, script: |s| s.client(4000).map(drop) },
     Scenario { name: "plain writes", setup: |_| {}, script: plain_writes },
     Scenario { name: "pipelined writes", setup: |_| {}, script: |s| s.batches(6, 12) },
@@ -92,6 +92,7 @@ pub const SCENARIOS: [Scenario; 18] = [
         script: |s| s.batches(9, 3),
     },
     Scenario { name: "purge", setup: |setup| setup.snap_count = 6, script: purge },
+    Scenario { name: "purge among rotten snapshots", setup: |setup| setup.snap_count = 6, script: purge_rotten },
     Scenario { name: "full disk, log", setup: |_| {}, script: full_log },
     Scenario { name: "full disk, snapshot", setup: |setup| setup.snap_count = 8, script: full_snapshot },
     Scenario { name: "fall back to an older snapshot", setup: |setup| setup.snap_count = 8, script: fall_back },
@@ -221,6 +222,16 @@ impl Script<'_> {
         self.restart()
     }
 
+    fn purge(&mut self) -> Done {
+        if let Some(server) = &mut self.world.server {
+            server.purge_turn(3);
+        }
+        if self.world.disk.has_crashed() && self.world.is_up() {
+            self.world.stop(Stopped::Crashed);
+        }
+        self.up()
+    }
+
     /// The next server.
     fn restart(&mut self) -> Done {
         self.world.restart_at_us = Some(self.world.now_us + 10_000);
@@ -259,19 +270,28 @@ fn pad(s: &mut Script<'_>) -> Done {
 fn purge(s: &mut Script<'_>) -> Done {
     for _ in 0..3 {
         s.batches(4, 2)?;
-        if let Some(server) = &mut s.world.server {
-            server.purge_turn(3);
-        }
-        if s.world.disk.has_crashed() && s.world.is_up() {
-            s.world.stop(crate::server::Stopped::Crashed);
-        }
-        s.up()?;
+        s.purge()?;
         let gone: Vec<usize> = (0..s.world.clients.len()).collect();
         for client in gone {
             s.world.clients[client].dead = true;
         }
     }
     Ok(())
+}
+
+/// Snapshots that rotted do not count for a purge, and what it leaves is enough when more of them rot.
+fn purge_rotten(s: &mut Script<'_>) -> Done {
+    s.batches(10, 3)?;
+    s.up()?;
+    s.world.kill();
+    rot_snapshots(&s.world.disk, 1, 2);
+    s.restart()?;
+    s.purge()?;
+    s.world.kill();
+    rot_snapshots(&s.world.disk, 0, 2);
+    s.restart()?;
+    let client = s.client(40_000)?;
+    s.set(client, "/p", 9)
 }
 
 fn full_log(s: &mut Script<'_>) -> Done {
@@ -305,7 +325,7 @@ fn fall_back(s: &mut Script<'_>) -> Done {
     s.batches(8, 3)?;
     s.up()?;
     s.world.kill();
-    rot_newest_snapshot(&s.world.disk);
+    rot_snapshots(&s.world.disk, 0, 1);
     s.restart()?;
     let client = s.client(40_000)?;
     s.set(client, "/p", 9)
@@ -392,10 +412,11 @@ fn failed_sync(s: &mut Script<'_>) -> Done {
     Ok(())
 }
 
-/// One bit in the middle of it.
-fn rot_newest_snapshot(disk: &SimDisk) {
-    let newest = names::snapshots(disk).ok().and_then(|mut found| found.pop());
-    let Some(newest) = newest else { return };
-    let length = disk.open(&newest.path).and_then(|file| disk.length(&file)).unwrap_or(0);
-    disk.flip(&newest.path, length / 2, 3);
+/// One bit in the middle of each of so many snapshots, from the newest but so many on.
+fn rot_snapshots(disk: &SimDisk, skip: usize, count: usize) {
+    let Ok(found) = names::snapshots(disk) else { return };
+    for snapshot in found.iter().rev().skip(skip).take(count) {
+        let length = disk.open(&snapshot.path).and_then(|file| disk.length(&file)).unwrap_or(0);
+        disk.flip(&snapshot.path, length / 2, 3);
+    }
 }

@@ -249,7 +249,7 @@ impl World {
         if self.is_up() {
             self.stop(Stopped::Crashed);
         }
-        self.change_disk(self.disk.killed());
+        self.change_disk(self.disk.revive());
     }
 
     /// The power failed.

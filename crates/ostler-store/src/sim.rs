@@ -142,6 +142,25 @@ impl SimDisk {
         self.0.borrow_mut().crashed = true;
     }
 
+    /// The process was killed and the machine went on: the same disk, on which what was not synced is seen and can
+    /// still be lost. No more faults are planned.
+    #[must_use]
+    pub fn revive(&self) -> Self {
+        let mut state = self.0.borrow_mut();
+        state.crashed = false;
+        state.faults = FaultPlan::default();
+        drop(state);
+        self.clone()
+    }
+
+    /// Another disk that is like this one is now, crashed or not, with the same faults to come and no trace.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut state = self.0.borrow().clone();
+        state.trace = Vec::new();
+        Self(Rc::new(RefCell::new(state)))
+    }
+
     /// What is on the disk after the power failed now: a new disk, on which everything is durable.
     #[must_use]
     pub fn power_cut(&self, seed: u64, cut: PowerCut) -> Self {
@@ -149,15 +168,6 @@ impl SimDisk {
         let after = Self::new(state.one_directory);
         power::cut(&state, &mut Rng::new(seed), cut, &mut after.0.borrow_mut());
         after
-    }
-
-    /// The disk as the next process finds it after this one was killed while the machine went on: all is seen, and
-    /// what was not synced still is not. A new disk, without planned faults.
-    #[must_use]
-    pub fn killed(&self) -> Self {
-        let mut state = self.0.borrow().clone();
-        (state.faults, state.crashed, state.trace) = (FaultPlan::default(), false, Vec::new());
-        Self(Rc::new(RefCell::new(state)))
     }
 
     /// Puts a file there, durably, without a number: to begin with, or to damage it.

@@ -13,6 +13,7 @@ use crate::disk::{Dir, Disk, DiskError, DiskErrorKind, DiskResult, FilePath};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::names;
+use crate::zoo::{self, Mutation};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy)]
@@ -149,8 +150,12 @@ impl<D: Disk> LogWriter<D> {
         let reserved = self.reserve(&mut current);
         let current = self.current.insert(current);
         reserved?;
+        let sync_early = zoo::is(Mutation::AcknowledgeBeforeSync);
+        if sync_early {
+            self.disk.sync_data(&current.file)?;
+        }
         self.disk.write_at(&current.file, current.at, &self.pending)?;
-        if self.options.force_sync {
+        if self.options.force_sync && !sync_early {
             self.disk.sync_data(&current.file)?;
         }
         current.at += self.pending.len() as u64;
@@ -178,7 +183,9 @@ impl<D: Disk> LogWriter<D> {
             }
             return Err(full_or(error));
         }
-        self.disk.sync_dir(Dir::Log).map_err(full_or)?;
+        if !zoo::is(Mutation::NoDirSyncOfLog) {
+            self.disk.sync_dir(Dir::Log).map_err(full_or)?;
+        }
         Ok(Current { path, file, at: FILE_HEADER_LEN as u64, reserved: FILE_HEADER_LEN as u64 })
     }
 

@@ -18,6 +18,49 @@ pub(crate) fn harms_reference(code: i32, body: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// True if the reference decodes a multi's body; what it cannot decode it answers with -5 and a zxid of its own.
+pub(crate) fn multi_decodes(body: &[u8]) -> bool {
+    fn parts(dec: &mut Dec<'_>) -> Option<bool> {
+        loop {
+            let (code, done, _) = (dec.int()?, dec.byte()?, dec.int()?);
+            if done != 0 {
+                return Some(true);
+            }
+            let named = dec.buffer()?.is_some();
+            match code {
+                op::CREATE | op::CREATE2 | op::CREATE_CONTAINER | op::CREATE_TTL => {
+                    dec.buffer()?;
+                    let entries = dec.int()?;
+                    for _ in 0..entries {
+                        dec.int()?;
+                        dec.buffer()?;
+                        dec.buffer()?;
+                    }
+                    let flags = dec.int()?;
+                    let plain = (0..=4).contains(&flags);
+                    if code == op::CREATE_TTL {
+                        dec.long()?;
+                    } else if !plain || entries == -1 {
+                        return Some(false);
+                    }
+                }
+                op::SET_DATA => {
+                    dec.buffer()?;
+                    dec.int()?;
+                }
+                op::DELETE | op::CHECK => {
+                    dec.int()?;
+                }
+                _ => return Some(false),
+            }
+            if !named {
+                return Some(false);
+            }
+        }
+    }
+    parts(&mut Dec::new(body)).unwrap_or(false)
+}
+
 /// True for a damaged body that names a quota node: whatever became of it is not worth the reference's life.
 pub(crate) fn touches_quota_nodes(body: &[u8]) -> bool {
     body.windows(10).any(|window| window == b"zookeeper_")

@@ -55,6 +55,9 @@ pub(crate) struct Options {
     /// Compare two servers that run already (both must be empty): ADDR_A ADDR_B.
     #[arg(long, num_args = 2, value_names = ["ADDR_A", "ADDR_B"])]
     pub(crate) against: Option<Vec<SocketAddr>>,
+    /// Most requests in one pipelined batch; 1 takes pipelining out of a difference.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) max_batch: usize,
     /// Compare the shapes of the four-letter words instead.
     #[arg(long)]
     pub(crate) words: bool,
@@ -107,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut report = Report::default();
     if let Some(addresses) = &options.against {
         let number = options.segment.unwrap_or(0);
-        let planner = Planner::new(options.seed, number);
+        let planner = Planner::new(options.seed, number, options.max_batch);
         let (a, b) = (Side::new(addresses[0]), Side::new(addresses[1]));
         Segment::new(a, b, !options.java_only, planner, &mut report, replay(options, number))
             .run(options.ops)?;
@@ -149,7 +152,7 @@ fn run_segments(options: &Options, report: &mut Report) -> Result<()> {
         let operations =
             if options.segment.is_some() { options.segment_ops } else { left.min(options.segment_ops) };
         left = left.saturating_sub(operations);
-        let planner = Planner::new(options.seed, *number);
+        let planner = Planner::new(options.seed, *number, options.max_batch);
         let (a, b) = (Side::new(pair.a.address()), Side::new(pair.b.address()));
         let label = replay(options, *number);
         let mut segment = Segment::new(a, b, binary.is_some(), planner, report, label);
@@ -184,7 +187,7 @@ fn replay(options: &Options, number: u64) -> String {
     let lanes = options.lanes.map_or_else(String::new, |lanes| format!(" --lanes {lanes}"));
     let java = if options.java_only { " --java-only" } else { "" };
     format!(
-        "replay: cargo xtask differential --seed {} --segment {number} --ops {} --segment-ops {}{lanes}{java}",
-        options.seed, options.segment_ops, options.segment_ops
+        "replay: cargo xtask differential --seed {} --segment {number} --ops {1} --segment-ops {1} --max-batch {2}{lanes}{java}",
+        options.seed, options.segment_ops, options.max_batch
     )
 }

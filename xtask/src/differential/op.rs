@@ -82,6 +82,8 @@ pub(crate) struct Request {
     pub(crate) path: Option<String>,
     /// Paths that are gone if it succeeds.
     pub(crate) deletes: Vec<String>,
+    /// Nothing may be pipelined behind it: the servers may disagree about whether it used a zxid.
+    pub(crate) ends_batch: bool,
     /// Sent to Ostler alone, since it harms the reference; why.
     pub(crate) ours_alone: Option<&'static str>,
 }
@@ -89,7 +91,17 @@ pub(crate) struct Request {
 impl Request {
     /// A request with nothing noted about it but its place.
     pub(crate) fn new(op: i32, body: Vec<u8>, text: String, place: Place) -> Self {
-        Self { xid: 0, op, body, text, place, path: None, deletes: Vec::new(), ours_alone: None }
+        Self {
+            xid: 0,
+            op,
+            body,
+            text,
+            place,
+            path: None,
+            deletes: Vec::new(),
+            ends_batch: false,
+            ours_alone: None,
+        }
     }
 
     /// The bytes on the wire.

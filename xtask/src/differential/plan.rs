@@ -90,6 +90,8 @@ pub(crate) struct Planner {
     xid: i32,
     /// Nodes that are made first, one request at a time: the quota trees.
     groundwork: Vec<(&'static str, &'static str)>,
+    /// Most requests in one pipelined batch.
+    max_batch: usize,
 }
 
 /// Quota nodes and the nodes they watch over, with their first data; created from the last to the first.
@@ -106,10 +108,16 @@ const GROUNDWORK: [(&str, &str); 8] = [
 
 impl Planner {
     /// A planner for one segment of one seed.
-    pub(crate) fn new(seed: u64, segment: u64) -> Self {
+    pub(crate) fn new(seed: u64, segment: u64, max_batch: usize) -> Self {
         let mut model = Model::default();
         model.root_open = true;
-        Self { rng: Rng::new(seed, segment), model, xid: 0, groundwork: GROUNDWORK.to_vec() }
+        Self {
+            rng: Rng::new(seed, segment),
+            model,
+            xid: 0,
+            groundwork: GROUNDWORK.to_vec(),
+            max_batch: max_batch.max(1),
+        }
     }
 
     /// The next step.
@@ -169,6 +177,7 @@ impl Planner {
             1..8 => 2 + self.rng.below(10),
             _ => 12 + self.rng.below(30),
         };
+        let wanted = wanted.min(self.max_batch);
         let mut requests: Vec<Request> = Vec::with_capacity(wanted);
         let mut wrote = false;
         let mut may_write = true;
@@ -200,7 +209,11 @@ impl Planner {
                 }
             }
             self.assign_xid(&mut request, &requests);
+            let last = request.ends_batch;
             requests.push(request);
+            if last {
+                break;
+            }
         }
         requests
     }
@@ -249,7 +262,11 @@ impl Planner {
                 && harm::harms_reference(request.op, &request.body).is_none()
             {
                 self.assign_xid(&mut request, &requests);
+                let last = request.ends_batch;
                 requests.push(request);
+                if last {
+                    return Step::Batch(vec![(slot, requests)]);
+                }
             }
         }
         for path in ["/zookeeper/quota/q0/zookeeper_stats", "/zookeeper/quota/q0/in/zookeeper_stats"] {

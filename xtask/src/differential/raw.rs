@@ -116,16 +116,35 @@ impl<'a> Dec<'a> {
 
     /// A string as text, null as `<null>`; bytes that are not UTF-8 are shown with replacement characters.
     pub(crate) fn string(&mut self) -> Option<String> {
-        Some(
-            self.buffer()?
-                .map_or_else(|| "<null>".to_owned(), |bytes| String::from_utf8_lossy(bytes).into_owned()),
-        )
+        Some(self.buffer()?.map_or_else(|| "<null>".to_owned(), text))
     }
 
     /// A vector's count; null counts as 0.
     pub(crate) fn count(&mut self) -> Option<usize> {
         Some(usize::try_from(self.int()?).unwrap_or(0))
     }
+}
+
+/// A string's bytes as text. The reference writes characters beyond U+FFFF as two surrogates of three bytes each; they
+/// are read as the one character they stand for, so that standard UTF-8 counts as the same answer.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, tail)) = rest.split_first() {
+        if let [0xed, a @ 0xa0..=0xaf, b, 0xed, c @ 0xb0..=0xbf, d, after @ ..] = rest {
+            let part = |byte: &u8| u32::from(byte & 0x3f);
+            let high = ((part(a) & 0x0f) << 6) | part(b);
+            let low = ((part(c) & 0x0f) << 6) | part(d);
+            if let Some(character) = char::from_u32(0x1_0000 + (high << 10) + low) {
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = after;
+                continue;
+            }
+        }
+        out.push(*first);
+        rest = tail;
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Bytes as text for a report: printable ASCII as it is, the rest escaped, long runs cut.
@@ -136,4 +155,24 @@ pub(crate) fn show(bytes: &[u8]) -> String {
         text.push_str(&format!("... ({} bytes)", bytes.len()));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_surrogates_are_one_character() {
+        assert_eq!(text(b"/\xed\xa0\xbd\xed\xb8\x80"), "/\u{1f600}");
+        assert_eq!(text("/\u{1f600} \u{e9}".as_bytes()), "/\u{1f600} \u{e9}");
+        assert_eq!(text(b"\xed\xa0\xbd"), "\u{fffd}\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let bytes = Enc::new().int(-2).long(7).buffer(None).string("x").byte(2).0;
+        let mut dec = Dec::new(&bytes);
+        assert_eq!((dec.int(), dec.long(), dec.buffer()), (Some(-2), Some(7), Some(None)));
+        assert_eq!((dec.string(), dec.byte(), dec.byte()), (Some("x".to_owned()), Some(2), None));
+    }
 }

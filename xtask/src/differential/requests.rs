@@ -98,6 +98,7 @@ impl Maker<'_> {
         };
         request.text = format!("{} [{how}: {}]", request.text, show(&request.body));
         if how != "trailing bytes" {
+            request.ends_batch |= request.op == op::MULTI;
             request.path = None;
             request.deletes.clear();
             if request.place == Place::Write {
@@ -455,7 +456,10 @@ impl Maker<'_> {
             text.push_str(&format!(" ({part})"));
             enc = enc.int(code).byte(0).int(*self.rng.pick(&[-1, -1, -1, 0])).bytes(&body.0);
         }
-        let mut request = Request::new(op::MULTI, self.multi_end(enc).0, text, place);
+        let ended = self.multi_end(enc);
+        let whole = ended.0.ends_with(&[0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff]);
+        let mut request = Request::new(op::MULTI, ended.0, text, place);
+        request.ends_batch = !whole || !super::harm::multi_decodes(&request.body);
         request.deletes = deletes;
         request
     }

@@ -356,6 +356,9 @@ impl<'a> Segment<'a> {
             && let Some(entry) = explained::find(request.op, java, ours)
         {
             *self.report.explained.entry(entry.name).or_default() += 1;
+            if entry.name == explained::UNDECODABLE_MULTI {
+                self.spend_zxid(true);
+            }
             return;
         }
         let what = request.map_or_else(
@@ -449,21 +452,18 @@ impl<'a> Segment<'a> {
         } else if used > 0 {
             // Ours used a zxid for the refusal; let the reference refuse something as well.
             self.forget(slot);
-            self.match_zxid();
+            self.spend_zxid(false);
         }
     }
 
-    /// Makes the reference spend one zxid on a plain refusal, as Ostler just did.
-    fn match_zxid(&mut self) {
-        // First the notifications that wait on that connection, on both sides.
-        self.finish_reading(SUPER_SLOT);
+    /// Makes one side spend a zxid on a plain refusal that the other side does not see.
+    fn spend_zxid(&mut self, ours: bool) {
         let body =
             super::raw::Enc::new().string("/x").buffer(None).bytes(&super::content::open_acl()).int(7).0;
         let mut request = Request::new(op::CREATE, body, String::new(), Place::Write);
         request.xid = 1;
-        self.a.send(SUPER_SLOT, &request.frame());
-        let (java, _) = self.a.collect(SUPER_SLOT, 1, false);
-        debug_assert!(java.len() == 1, "a notification out of nothing");
+        let side = if ours { &mut self.b } else { &mut self.a };
+        side.aside(SUPER_SLOT, &request.frame());
     }
 
     // ---- the end of a segment

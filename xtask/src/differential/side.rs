@@ -1,5 +1,6 @@
 //! One server of the pair: its open connections, its session ids, and what came back on them.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -50,6 +51,8 @@ struct Conn {
     stream: TcpStream,
     buffer: Vec<u8>,
     start: usize,
+    /// Notifications that were read ahead of their turn.
+    early: VecDeque<Vec<u8>>,
 }
 
 impl Conn {
@@ -126,7 +129,7 @@ impl Side {
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)
             .with_context(|| format!("connect to {}", self.address))?;
         stream.set_nodelay(true)?;
-        Ok(Conn { stream, buffer: Vec::new(), start: 0 })
+        Ok(Conn { stream, buffer: Vec::new(), start: 0, early: VecDeque::new() })
     }
 
     /// Sends a ConnectRequest with more frames behind it in the same write.
@@ -199,6 +202,7 @@ impl Side {
         let mut frames = Vec::new();
         let Some(conn) = &mut self.conns[slot] else { return (frames, End::Closed) };
         let deadline = Instant::now() + PATIENCE;
+        frames.extend(conn.early.drain(..));
         let mut left = replies;
         while left > 0 || until_closed {
             match conn.frame(deadline) {
@@ -212,6 +216,17 @@ impl Side {
             }
         }
         (frames, End::Complete)
+    }
+
+    /// Sends one request that the other side does not get, and awaits its answer; notifications keep their turn.
+    pub(crate) fn aside(&mut self, slot: usize, bytes: &[u8]) -> (Option<Vec<u8>>, End) {
+        self.send(slot, bytes);
+        let (mut frames, end) = self.collect(slot, 1, false);
+        let answer = if end == End::Complete { frames.pop() } else { None };
+        if let Some(conn) = &mut self.conns[slot] {
+            conn.early.extend(frames);
+        }
+        (answer, end)
     }
 
     /// Sends bytes on a connection of their own and says how it ended and what came back.

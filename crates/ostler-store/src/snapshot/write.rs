@@ -15,6 +15,7 @@ use super::framing;
 use crate::disk::{Dir, Disk, DiskError, DiskOp, FilePath};
 use crate::error::Result;
 use crate::names::{self, Compression};
+use crate::zoo::{self, Mutation};
 
 /// Bytes gathered before they are written.
 const PIECE: usize = 256 << 10;
@@ -139,7 +140,9 @@ impl<D: Disk> SnapshotWriter<D> {
         self.flush()?;
         self.disk.sync(&self.file)?;
         self.disk.rename(&self.path, &self.name)?;
-        self.disk.sync_dir(Dir::Snap)?;
+        if !zoo::is(Mutation::NoDirSyncOfSnapshot) {
+            self.disk.sync_dir(Dir::Snap)?;
+        }
         Ok(())
     }
 
@@ -218,7 +221,9 @@ impl Encoder {
     }
 }
 
-/// Removes what unfinished writers left: to be done at the start.
+/// Removes what unfinished writers left: to be done at the start. The directory is synced in any case, so that the
+/// snapshot and the epochs that were found keep their names from here on, also if the process that gave them these
+/// names died before it could sync.
 pub fn remove_temporaries<D: Disk>(disk: &D) -> Result<usize> {
     let mut removed = 0;
     for name in disk.list(Dir::Snap)? {
@@ -227,5 +232,6 @@ pub fn remove_temporaries<D: Disk>(disk: &D) -> Result<usize> {
             removed += 1;
         }
     }
+    disk.sync_dir(Dir::Snap)?;
     Ok(removed)
 }

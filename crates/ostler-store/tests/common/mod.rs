@@ -9,7 +9,7 @@ use ostler_store::sim::SimDisk;
 use ostler_store::{Dir, FilePath, Replayed, RestoreSink, SnapshotDigest};
 use ostler_wire::disk::{CONTAINER_OWNER, StatPersisted};
 use ostler_wire::jute::Writer;
-use ostler_wire::txn::{CreateKind, CreateTxn, Txn, TxnHeader};
+use ostler_wire::txn::{CreateKind, CreateTxn, DIGEST_VERSION, Txn, TxnHeader};
 use ostler_wire::{Acl, SessionId, Zxid};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,6 +273,11 @@ fn root_is_empty(path: &str) -> &str {
 }
 
 impl Naive {
+    /// What a snapshot of this tree says of its digest.
+    pub fn snapshot_digest(&self) -> SnapshotDigest {
+        SnapshotDigest { zxid: self.last, version: DIGEST_VERSION, digest: self.digest() }
+    }
+
     /// The body of a snapshot as a server writes it.
     pub fn snapshot_body(&self) -> Vec<u8> {
         let mut lists: Vec<&Vec<Acl>> = Vec::new();

@@ -283,9 +283,9 @@ mod tests {
                 persistent_recursive: vec!["/p".to_owned()],
                 ..SetWatches::default()
             }),
-            Read::AddWatch { path: path(), mode: AddWatchMode::PersistentRecursive },
-            Read::CheckWatches { path: path(), kind: WatcherType::Any },
-            Read::RemoveWatches { path: path(), kind: WatcherType::Persistent },
+            Read::AddWatch { path: Some(path()), mode: AddWatchMode::PersistentRecursive },
+            Read::CheckWatches { path: Some(path()), kind: WatcherType::Any },
+            Read::RemoveWatches { path: Some(path()), kind: WatcherType::Persistent },
         ];
         for read in reads {
             let mut body = Vec::new();

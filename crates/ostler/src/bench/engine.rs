@@ -144,11 +144,6 @@ impl Engine {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Changes how many requests a connection keeps in flight.
-    pub(super) fn set_depth(&mut self, depth: usize) {
-        self.depth = depth;
-    }
-
     /// Runs the load until the time has come or it has all it wants; requests may still be in flight then.
     pub(super) fn run(&mut self, load: &mut impl Load, until: u64, progress: &mut Progress) -> Result<()> {
         let now = self.now();
@@ -400,4 +395,105 @@ impl Conn {
 
 fn int_at(bytes: &[u8], at: usize) -> Option<i32> {
     Some(i32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use ostler_wire::client::connect::ConnectResponse;
+    use ostler_wire::client::{event, reply};
+    use ostler_wire::{Code, SessionId, Zxid};
+
+    use super::super::loads::{Mix, Operations};
+    use super::super::stats::{CountBy, Recorder};
+    use super::*;
+
+    fn identity() -> Identity {
+        Identity { timeout: Duration::from_secs(30), auth: None, patience: Duration::from_secs(5) }
+    }
+
+    fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).ok()?;
+        let mut payload = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut payload).ok()?;
+        Some(payload)
+    }
+
+    /// Answers the handshake and `answers` requests, in pieces that respect no frame, then hangs up.
+    fn serve(listener: &TcpListener, answers: usize) {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_nodelay(true).unwrap();
+        read_frame(&mut stream).unwrap();
+        let mut out = Vec::new();
+        let at = frame::start(&mut out);
+        ConnectResponse {
+            timeout_ms: 9000,
+            session: SessionId(5),
+            password: [1; 16],
+            read_only: Some(false),
+        }
+        .encode(&mut out);
+        frame::finish(&mut out, at);
+        stream.write_all(&out).unwrap();
+        for i in 0..answers {
+            let request = read_frame(&mut stream).unwrap();
+            let xid = i32::from_be_bytes(*request.first_chunk().unwrap());
+            let mut out = Vec::new();
+            event::encode_frame(event::EventType::NodeCreated, "/x", Zxid(1), &mut out);
+            if i % 10 == 0 {
+                reply::encode_error(xid, Zxid(2), Code::NoNode, &mut out);
+            } else {
+                reply::encode_frame(xid, Zxid(2), &mut out, |out| out.extend_from_slice(&[7; 100]));
+            }
+            for piece in out.chunks(37) {
+                stream.write_all(piece).unwrap();
+            }
+        }
+    }
+
+    fn load() -> Operations {
+        let mut recorder = Recorder::new(CountBy::Answer, 2, false);
+        recorder.begin(0, u64::MAX, u64::MAX);
+        Operations::new(Mix::Ratio(1.0), vec!["/x".to_owned()], 0, 1, recorder)
+    }
+
+    #[test]
+    fn answers_in_pieces_are_counted_and_a_loss_is_an_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || serve(&listener, 100));
+        let mut engine = Engine::connect(address, &identity(), 1, 8).unwrap();
+        let (mut load, mut progress) = (load(), Progress::new("test", None));
+        let problem = engine.run(&mut load, u64::MAX / 2, &mut progress).unwrap_err();
+        assert!(problem.to_string().contains("all connections are lost"), "{problem}");
+        server.join().unwrap();
+        assert_eq!(load.recorder.ops(), 100);
+        let errors = load.recorder.errors();
+        assert_eq!(errors["NoNode"], 10);
+        assert!((1..=8).contains(&errors["connection lost"]), "{errors:?}");
+        assert_eq!(engine.in_flight, 0);
+    }
+
+    #[test]
+    fn draining_waits_for_what_is_in_flight_and_sends_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || serve(&listener, 4));
+        let mut engine = Engine::connect(address, &identity(), 1, 4).unwrap();
+        let (mut load, mut progress) = (load(), Progress::new("test", None));
+        // Nothing but the first window is sent.
+        engine.pump(0, &mut load, 0);
+        engine.drain(&mut load, Duration::from_secs(5), &mut progress).unwrap();
+        assert_eq!((load.recorder.ops(), engine.in_flight), (4, 0));
+        server.join().unwrap();
+    }
+
+    #[test]
+    fn a_dead_address_is_named() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let Err(problem) = Engine::connect(address, &identity(), 1, 1) else { panic!("connected to nobody") };
+        assert!(problem.to_string().contains(&address.to_string()), "{problem}");
+    }
 }

@@ -16,7 +16,8 @@ use ostler_wire::{Code, OpCode, SessionId, Xid, frame};
 
 use super::engine::MAX_FRAME;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server may take to answer a handshake, or a request while a benchmark is prepared.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// As whom to connect.
@@ -26,6 +27,8 @@ pub(super) struct Identity {
     pub(super) timeout: Duration,
     /// Scheme and credentials.
     pub(super) auth: Option<(String, String)>,
+    /// How long to wait for an answer.
+    pub(super) patience: Duration,
 }
 
 /// The address of a server: `host:port`, `host` (port 2181) or `[v6]:port`.
@@ -44,10 +47,10 @@ pub(super) fn resolve(text: &str) -> Result<SocketAddr> {
 
 /// Connects and sends the handshake, without waiting for its answer.
 pub(super) fn begin(address: SocketAddr, identity: &Identity) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)
+    let mut stream = TcpStream::connect_timeout(&address, identity.patience)
         .with_context(|| format!("cannot connect to {address} (is a server running there?)"))?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(identity.patience))?;
     stream.write_all(&hello(identity)).with_context(|| format!("cannot write to {address}"))?;
     Ok(stream)
 }

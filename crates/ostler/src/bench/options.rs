@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::handshake::Identity;
+use super::handshake::{Identity, PATIENCE};
 
 /// Where, and what to do besides.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,7 +40,7 @@ impl Common {
             Some(Some((scheme, auth))) => Some((scheme.to_owned(), auth.to_owned())),
             Some(None) => bail!("--auth wants SCHEME:CREDENTIALS, for example digest:user:password"),
         };
-        Ok(Identity { timeout: self.session_timeout, auth })
+        Ok(Identity { timeout: self.session_timeout, auth, patience: PATIENCE })
     }
 
     /// The subtree of one workload.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use super::stats::{Latencies, Quantiles};
+use super::stats::Latencies;
 
 /// CPU time of a process so far, user and system together.
 pub(super) fn cpu_time(pid: u32) -> Result<Duration> {
@@ -50,7 +50,7 @@ pub(super) fn raise_file_limit(wanted: u64) -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = limit.maximum;
-        setrlimit(Resource::Nofile, limit.clone()).context("cannot raise the limit of open files")?;
+        setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")?;
     }
     if limit.current.is_some_and(|current| current < wanted) {
         anyhow::bail!(
@@ -85,16 +85,6 @@ fn probe_file(path: &Path) -> Result<Latencies> {
         latencies.record(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX));
     }
     Ok(latencies)
-}
-
-/// Times of fdatasync before and after a run.
-pub(super) fn fsync_quantiles(probes: &[Latencies]) -> Option<Quantiles> {
-    let (first, rest) = probes.split_first()?;
-    let mut all = first.clone();
-    for probe in rest {
-        all.add(probe);
-    }
-    Some(all.quantiles())
 }
 
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);

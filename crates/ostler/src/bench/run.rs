@@ -1,7 +1,6 @@
 //! One run of one load against one server: prepare, warm up, measure, tidy up.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -12,7 +11,7 @@ use super::options::{Common, Shape};
 use super::process::{self, SnapshotWatch};
 use super::progress::Progress;
 use super::report::{Report, ServerUse, SnapshotSplit};
-use super::stats::{CountBy, Latencies, Recorder};
+use super::stats::{CountBy, Recorder};
 use super::subtree;
 
 /// How long answers are awaited after the last request.
@@ -74,9 +73,6 @@ pub(super) fn run(target: &Target, spec: &LoadSpec, common: &Common) -> Result<R
     let root = common.subtree(&spec.name)?;
     let shape = &spec.shape;
     process::raise_file_limit(u64::from(shape.connections) + 64)?;
-    let mut probes = Vec::new();
-    probe(&mut probes, common.fsync_probe.as_ref())?;
-
     subtree::create(target.address, &identity, &root)?;
     let nodes = if spec.mix == Mix::Create { shape.connections } else { shape.nodes };
     let paths: Vec<String> = (0..nodes).map(|i| format!("{root}/n{i:09}")).collect();
@@ -91,19 +87,10 @@ pub(super) fn run(target: &Target, spec: &LoadSpec, common: &Common) -> Result<R
 
     let result = measure(target, spec, common, paths);
     // What was created goes away also when the run failed, if the server still answers.
-    let tidied = if common.keep { Ok(()) } else { subtree::delete(target.address, &identity, &root) };
-    let mut report = result?;
+    let tidied = if common.keep { Ok(()) } else { subtree::tidy(target.address, &identity, &root) };
+    let report = result?;
     tidied?;
-    probe(&mut probes, common.fsync_probe.as_ref())?;
-    report.fdatasync_us = process::fsync_quantiles(&probes);
     Ok(report)
-}
-
-fn probe(probes: &mut Vec<Latencies>, dir: Option<&PathBuf>) -> Result<()> {
-    if let Some(dir) = dir {
-        probes.push(process::fsync_probe(dir)?);
-    }
-    Ok(())
 }
 
 fn measure(target: &Target, spec: &LoadSpec, common: &Common, paths: Vec<String>) -> Result<Report> {
@@ -118,7 +105,7 @@ fn measure(target: &Target, spec: &LoadSpec, common: &Common, paths: Vec<String>
     let mut progress = Progress::new(spec.name.clone(), None);
 
     let from = engine.now() + nanos(shape.warmup);
-    let until = shape.ops.map_or(from + nanos(shape.duration), |_| u64::MAX / 2);
+    let until = shape.ops.map_or_else(|| from + nanos(shape.duration), |_| u64::MAX / 2);
     if let Some(rate) = spec.rate {
         load.pace(engine.now(), until, rate, u64::from(shape.connections));
     }

@@ -92,20 +92,29 @@ pub(super) fn run_bulk<F: FnMut(&mut Vec<u8>) -> Option<BulkRequest>>(
     engine.run(bulk, until, progress)
 }
 
-/// Deletes a subtree, if it is there; the znode above it too, if that is empty then and not the root.
+/// Deletes a subtree, and the znode above it if that is empty then.
+pub(super) fn tidy(address: SocketAddr, identity: &Identity, subtree: &str) -> Result<()> {
+    delete(address, identity, subtree)?;
+    let mut control = Control::connect(address, identity)?;
+    delete_node(&mut control, path::parent(subtree))?;
+    control.close();
+    Ok(())
+}
+
+/// Deletes a subtree, if it is there.
 pub(super) fn delete(address: SocketAddr, identity: &Identity, subtree: &str) -> Result<()> {
     let mut control = Control::connect(address, identity)?;
-    if control.ask(OpCode::Exists, |out| encode::path_watch_body(subtree, false, out))?.is_ok() {
-        let mut engine = Engine::connect(address, identity, BULK_CONNECTIONS, BULK_DEPTH)?;
-        // Listing and deleting take turns, so each listing has a session of its own.
-        delete_below(address, identity, &mut engine, subtree)?;
-        engine.close();
-        for path in [subtree, path::parent(subtree)] {
-            if path != path::ROOT {
-                delete_node(&mut control, path)?;
-            }
-        }
+    let there = control.ask(OpCode::Exists, |out| encode::path_watch_body(subtree, false, out))?.is_ok();
+    control.close();
+    if !there {
+        return Ok(());
     }
+    let mut engine = Engine::connect(address, identity, BULK_CONNECTIONS, BULK_DEPTH)?;
+    // Listing and deleting take turns, and a turn may be long, so what lists has a session of its own each time.
+    delete_below(address, identity, &mut engine, subtree)?;
+    engine.close();
+    let mut control = Control::connect(address, identity)?;
+    delete_node(&mut control, subtree)?;
     control.close();
     Ok(())
 }
