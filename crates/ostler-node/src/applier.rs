@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use ostler_store::zoo::{self, Mutation};
 use ostler_tree::{Change, Outcome, Store};
 use ostler_wire::Zxid;
 use ostler_wire::txn::{Txn, TxnEntry};
@@ -60,7 +61,7 @@ impl Applier {
     }
 
     pub(crate) fn push(&mut self, entry: TxnEntry, origin: Origin, behind_reads: bool) {
-        let fence = if behind_reads { Fence::Closed } else { Fence::Open };
+        let fence = if behind_reads && !zoo::is(Mutation::IgnoreFence) { Fence::Closed } else { Fence::Open };
         self.pending.push_back(Pending { entry, origin, fence });
     }
 

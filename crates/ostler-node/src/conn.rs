@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ostler_wire::{Code, Id, OpCode, SessionId};
 
-use crate::io::{CloseReason, ConnId};
+use crate::io::{CloseReason, ConnId, Touch};
 use crate::report::{ConnReport, Traffic};
 use crate::time::Now;
 
@@ -119,6 +119,15 @@ impl Conn {
             Phase::Open(session) => Some(session),
             Phase::Fresh | Phase::Opening | Phase::Closing(_) => None,
         }
+    }
+
+    /// When its session was last heard from, if that was after the last time this was asked.
+    pub(crate) fn take_touch(&mut self) -> Option<Touch> {
+        if !std::mem::take(&mut self.touched) {
+            return None;
+        }
+        let session = self.session()?;
+        Some(Touch { session, heard_ms: self.heard_ms, timeout_ms: self.timeout_ms })
     }
 
     /// Whether another frame may be taken.

@@ -71,6 +71,8 @@ pub enum Input {
         conn: ConnId,
         /// Its session.
         session: SessionId,
+        /// When it was last heard from, if the node was not told yet.
+        touch: Option<Touch>,
     },
     /// A lane answers [`Letter::CollectTouches`].
     Touches {

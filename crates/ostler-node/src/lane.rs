@@ -69,6 +69,17 @@ pub(crate) struct Desk {
     pub(crate) counts: Counts,
 }
 
+/// What the letters of an inbox ask for once all of them are read.
+#[derive(Debug, Default)]
+struct Told {
+    /// Connections with an answered write, behind which reads may wait.
+    answered: BTreeSet<ConnId>,
+    /// Transactions that wait until those reads are answered.
+    fences: Vec<Zxid>,
+    /// Connections that may go on with what they sent.
+    moved: BTreeSet<ConnId>,
+}
+
 /// What a lane counts.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -138,21 +149,33 @@ impl Lane {
         self.settle(now, id);
     }
 
-    /// Takes what the node has to tell: changes become events, letters become replies, each at its place.
-    pub fn deliver(&mut self, now: Now, batch: LaneBatch, store: &Store) {
-        let mut changes = batch.changes.as_deref().unwrap_or_default();
-        let mut moved = BTreeSet::new();
-        for (zxid, letter) in batch.letters {
-            let before = changes.partition_point(|change| change.zxid <= zxid);
-            self.fire(&changes[..before]);
-            changes = &changes[before..];
-            self.on_letter(now, zxid, letter, store, &mut moved);
+    /// Takes what the node has to tell, which is to be all that is in the inbox: changes become events, letters
+    /// become replies, each at its place. Only then are reads answered, since they see the store as it is now, and
+    /// every event of a change in it has to come before.
+    pub fn deliver(&mut self, now: Now, batches: impl IntoIterator<Item = LaneBatch>, store: &Store) {
+        let mut told = Told::default();
+        for batch in batches {
+            let mut changes = batch.changes.as_deref().unwrap_or_default();
+            for (zxid, letter) in batch.letters {
+                let before = changes.partition_point(|change| change.zxid <= zxid);
+                self.fire(&changes[..before]);
+                changes = &changes[before..];
+                self.on_letter(now, zxid, letter, &mut told);
+            }
+            self.fire(changes);
         }
-        self.fire(changes);
+        for id in told.answered {
+            if let Some(conn) = self.conns.get_mut(&id) {
+                self.desk.drain_gate(now, conn, store);
+            }
+        }
+        for zxid in told.fences {
+            self.desk.outputs.push_back(LaneOutput::ToNode(Input::FencePassed { zxid }));
+        }
         if !self.stalled.is_empty() && !self.desk.is_over_limit() {
-            moved.append(&mut self.stalled);
+            told.moved.append(&mut self.stalled);
         }
-        for id in moved {
+        for id in told.moved {
             self.resume(now, id, store);
         }
     }
@@ -357,14 +380,7 @@ impl Lane {
         }
     }
 
-    fn on_letter(
-        &mut self,
-        now: Now,
-        zxid: Zxid,
-        letter: Letter,
-        store: &Store,
-        moved: &mut BTreeSet<ConnId>,
-    ) {
+    fn on_letter(&mut self, now: Now, zxid: Zxid, letter: Letter, told: &mut Told) {
         match letter {
             Letter::Reply { conn: id, outcome } => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
@@ -378,19 +394,17 @@ impl Lane {
                 conn.note_reply(now, slot.arrived_ms, zxid.0);
                 if op == OpCode::CloseSession {
                     self.desk.close(conn, CloseReason::SessionClosed);
-                } else {
-                    self.desk.drain_gate(now, conn, store);
                 }
                 self.dirty.insert(id);
-                moved.insert(id);
+                told.answered.insert(id);
+                told.moved.insert(id);
             }
             Letter::Opened { conn: id, session, timeout_ms } => {
                 if self.open(now, id, session, timeout_ms) {
-                    moved.insert(id);
+                    told.moved.insert(id);
                 } else {
-                    self.desk
-                        .outputs
-                        .push_back(LaneOutput::ToNode(Input::Disconnected { conn: id, session }));
+                    let gone = Input::Disconnected { conn: id, session, touch: None };
+                    self.desk.outputs.push_back(LaneOutput::ToNode(gone));
                 }
             }
             Letter::Refused { conn: id } => {
@@ -404,9 +418,7 @@ impl Lane {
                     self.desk.close(conn, reason);
                 }
             }
-            Letter::Fence { zxid } => {
-                self.desk.outputs.push_back(LaneOutput::ToNode(Input::FencePassed { zxid }));
-            }
+            Letter::Fence { zxid } => told.fences.push(zxid),
             Letter::CollectTouches { round } => {
                 let touches = self.collect_touches();
                 let lane = self.desk.id;
@@ -438,15 +450,6 @@ impl Lane {
     }
 
     fn collect_touches(&mut self) -> Vec<Touch> {
-        self.conns
-            .values_mut()
-            .filter_map(|conn| {
-                if !std::mem::take(&mut conn.touched) {
-                    return None;
-                }
-                let session = conn.session()?;
-                Some(Touch { session, heard_ms: conn.heard_ms, timeout_ms: conn.timeout_ms })
-            })
-            .collect()
+        self.conns.values_mut().filter_map(Conn::take_touch).collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ostler_store::zoo::{self, Mutation};
 use ostler_tree::{Store, WatchTable};
 use ostler_wire::client::connect::{ConnectRequest, ConnectResponse, session_password};
 use ostler_wire::client::event::{self, EventType};
@@ -420,7 +421,8 @@ impl Desk {
             return;
         }
         if let Some(session) = conn.session() {
-            let gone = Input::Disconnected { conn: conn.id, session };
+            let touch = conn.take_touch().filter(|_| !zoo::is(Mutation::ForgetTouch));
+            let gone = Input::Disconnected { conn: conn.id, session, touch };
             self.outputs.push_back(LaneOutput::ToNode(gone));
         }
         conn.phase = Phase::Closing(reason);

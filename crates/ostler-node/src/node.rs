@@ -45,6 +45,8 @@ pub struct Node {
 #[derive(Debug, Default)]
 struct Collection {
     round: u64,
+    /// When it was asked: who was silent until then has been, whatever comes in while the lanes answer.
+    asked_ms: u64,
     waiting: BTreeSet<LaneId>,
 }
 
@@ -97,7 +99,12 @@ impl Node {
                 self.applier.open_fence(zxid);
                 self.outputs.push_back(Output::Apply);
             }
-            Input::Disconnected { conn, session } => self.sessions.unbind(session, conn),
+            Input::Disconnected { conn, session, touch } => {
+                if let Some(touch) = touch {
+                    self.sessions.touch(touch);
+                }
+                self.sessions.unbind(session, conn);
+            }
             Input::Touches { lane, round, touches } => self.on_touches(now, lane, round, &touches, store),
             Input::Persisted { zxid, generation } => {
                 self.peer.handle(ostler_zab::Input::Persisted { zxid, generation });
@@ -122,6 +129,7 @@ impl Node {
         let due = self.sessions.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms);
         if due && self.collection.waiting.is_empty() {
             self.collection.round += 1;
+            self.collection.asked_ms = now.mono_ms;
             let round = self.collection.round;
             for lane in (0..self.config.lanes).map(LaneId) {
                 self.collection.waiting.insert(lane);
@@ -248,7 +256,7 @@ impl Node {
         if !self.collection.waiting.is_empty() || self.log_full {
             return;
         }
-        for session in self.sessions.due(now.mono_ms) {
+        for session in self.sessions.due(self.collection.asked_ms) {
             self.propose_own(now, session, Write::CloseSession, Origin::Expiry, store);
         }
     }

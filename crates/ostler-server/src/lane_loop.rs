@@ -277,9 +277,7 @@ impl LaneLoop {
             let mut lane = self.lane.borrow_mut();
             let mut batches = self.batches.borrow_mut();
             self.inbox.batches.take(&mut batches);
-            for batch in batches.drain(..) {
-                lane.deliver(now, batch, &store);
-            }
+            lane.deliver(now, batches.drain(..), &store);
             work(&mut lane, now, &store);
             let watching = lane.has_watches();
             if self.inbox.watching.load(Ordering::Relaxed) != watching {

@@ -14,11 +14,12 @@ pub mod restore;
 pub mod sim;
 pub mod snapshot;
 pub mod writer;
+pub mod zoo;
 
 pub use disk::{Dir, Disk, DiskError, DiskErrorKind, DiskOp, DiskResult, FilePath};
 pub use error::{Damage, Error, Result};
 pub use names::{Compression, Named};
 pub use replay::{Replay, Replayed, Tail, Warning, mend};
 pub use restore::{Origin, RestoreOptions, RestoreSink, Restored, restore};
-pub use snapshot::{Limits, SnapshotConfig, SnapshotDigest, SnapshotInfo, SnapshotVisitor, SnapshotWriter};
-pub use writer::{LogConfig, LogWriter};
+pub use snapshot::{Limits, SnapshotDigest, SnapshotInfo, SnapshotOptions, SnapshotVisitor, SnapshotWriter};
+pub use writer::{LogOptions, LogWriter};

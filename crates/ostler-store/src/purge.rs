@@ -9,6 +9,7 @@ use crate::disk::{Dir, Disk, FilePath};
 use crate::error::{Error, Result};
 use crate::names::{self, Named};
 use crate::snapshot::{self, Limits};
+use crate::zoo::{self, Mutation};
 
 /// The fewest snapshots to keep; Java's too.
 pub const MIN_RETAIN: usize = 3;
@@ -56,8 +57,11 @@ impl Purge {
             return Ok(PurgePlan::default());
         };
         let logs = names::logs(disk)?;
-        let first_needed =
-            logs.iter().rev().find(|log| log.zxid <= oldest.zxid).map_or(oldest.zxid, |log| log.zxid);
+        let holds_oldest = logs
+            .iter()
+            .rev()
+            .find(|log| log.zxid <= oldest.zxid && !zoo::is(Mutation::PurgeRemovesNeededLog));
+        let first_needed = holds_oldest.map_or(oldest.zxid, |log| log.zxid);
         let older = |files: &[Named], than| {
             files.iter().filter(|file| file.zxid < than).map(|file| file.path.clone()).collect()
         };
@@ -66,7 +70,7 @@ impl Purge {
 
     fn is_whole<D: Disk + Clone>(&mut self, disk: &D, candidate: &Named, limits: Limits) -> Result<bool> {
         let name = &candidate.path.name;
-        if self.whole.contains(name) {
+        if self.whole.contains(name) || zoo::is(Mutation::PurgeCountsUnread) {
             return Ok(true);
         }
         if self.broken.contains(name) || !snapshot::is_plausible(disk, candidate)? {

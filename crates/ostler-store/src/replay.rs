@@ -10,6 +10,7 @@ use crate::disk::{Disk, FilePath};
 use crate::error::{Error, Result};
 use crate::log::{End, LogReader, Record};
 use crate::names::{self, Named};
+use crate::zoo::{self, Mutation};
 
 /// Something odd that does not keep the server from starting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -211,23 +212,43 @@ pub fn follows(last: Zxid, next: Zxid) -> bool {
     next == last.next() || (next.epoch() > last.epoch() && next.counter() == 1)
 }
 
-/// Makes the end of the newest log one that every reader understands: a torn record is cut off, a log without
-/// records is removed. To be done after a restore and before anything is written. A crash in between does no harm:
-/// what is removed was never acknowledged.
+/// How much of the end of the newest log `mend` writes again: more than one commit ever holds.
+const REWRITE: u64 = 64 << 20;
+
+/// Makes the end of the newest log one that every reader understands, and durable: a torn record is cut off, a log
+/// without records is removed. To be done after a restore and before anything is written. A crash in between does
+/// no harm: what is removed was never acknowledged.
 ///
-/// The log is synced in any case. If only the process died, its last records may have been read from memory that
-/// the disk never saw; once the server goes on after them, a power cut must not take them away from under what
-/// follows.
+/// What was read may be nowhere but in the memory of the system: written by a process that was killed before its
+/// sync, or by one whose sync failed. In the second case the system takes the bytes for written, and another sync
+/// would do nothing. From now on they are served, so they are written once more and synced; else a power cut would
+/// take them away from under what follows.
 pub fn mend<D: Disk>(disk: &D, tail: &Tail) -> Result<()> {
     if tail.keep <= FILE_HEADER_LEN as u64 {
         disk.unlink(&tail.log.path)?;
-    } else {
+    } else if !zoo::is(Mutation::ServeUnsyncedTail) || tail.end != End::Clean {
         let file = disk.open_for_write(&tail.log.path)?;
+        write_again(disk, &file, tail.keep)?;
         if matches!(tail.end, End::Torn(_)) {
             disk.truncate(&file, tail.keep)?;
         }
         disk.sync(&file)?;
     }
     disk.sync_dir(tail.log.path.dir)?;
+    Ok(())
+}
+
+fn write_again<D: Disk>(disk: &D, file: &D::File, end: u64) -> Result<()> {
+    let mut piece = vec![0; 1 << 20];
+    let mut at = end.saturating_sub(REWRITE);
+    while at < end {
+        let len = usize::try_from((end - at).min(piece.len() as u64)).expect("a piece");
+        let read = disk.read_at(file, at, &mut piece[..len])?;
+        if read == 0 {
+            break;
+        }
+        disk.write_at(file, at, &piece[..read])?;
+        at += read as u64;
+    }
     Ok(())
 }

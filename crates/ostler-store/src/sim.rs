@@ -53,7 +53,7 @@ pub struct SimFile {
     path: FilePath,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     one_directory: bool,
     pub(crate) inodes: BTreeMap<u64, Inode>,
@@ -151,6 +151,14 @@ impl SimDisk {
         state.faults = FaultPlan::default();
         drop(state);
         self.clone()
+    }
+
+    /// Another disk that is like this one is now, crashed or not, with the same faults to come and no trace.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut state = self.0.borrow().clone();
+        state.trace = Vec::new();
+        Self(Rc::new(RefCell::new(state)))
     }
 
     /// What is on the disk after the power failed now: a new disk, on which everything is durable.

@@ -13,10 +13,11 @@ use crate::disk::{Dir, Disk, DiskError, DiskErrorKind, DiskResult, FilePath};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::names;
+use crate::zoo::{self, Mutation};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy)]
-pub struct LogConfig {
+pub struct LogOptions {
     /// `zookeeper.preAllocSize`: space is reserved in steps of so many bytes; 0 is as much as is needed.
     pub reserve_bytes: u64,
     /// `zookeeper.txnLogSizeLimitInKb`: a file with more bytes of records is rolled after a commit; 0 is never.
@@ -25,7 +26,7 @@ pub struct LogConfig {
     pub force_sync: bool,
 }
 
-impl Default for LogConfig {
+impl Default for LogOptions {
     fn default() -> Self {
         Self { reserve_bytes: 64 << 20, roll_bytes: 0, force_sync: true }
     }
@@ -34,7 +35,7 @@ impl Default for LogConfig {
 /// The log that is being written.
 pub struct LogWriter<D: Disk> {
     disk: D,
-    config: LogConfig,
+    options: LogOptions,
     current: Option<Current<D>>,
     /// Records that were appended and not written.
     pending: Vec<u8>,
@@ -57,10 +58,10 @@ struct Current<D: Disk> {
 
 impl<D: Disk> LogWriter<D> {
     /// A writer that goes on after a zxid, in a new file.
-    pub fn new(disk: D, config: LogConfig, last: Zxid) -> Self {
+    pub fn new(disk: D, options: LogOptions, last: Zxid) -> Self {
         Self {
             disk,
-            config,
+            options,
             current: None,
             pending: Vec::new(),
             pending_count: 0,
@@ -73,10 +74,7 @@ impl<D: Disk> LogWriter<D> {
     }
 
     /// Takes an entry; it is durable after the next `commit`. Zxids must rise.
-    pub fn append(&mut self, zxid: Zxid, entry: &[u8]) -> Result<()> {
-        if self.broken {
-            return Err(Error::Broken);
-        }
+    pub fn append(&mut self, zxid: Zxid, entry: &[u8]) {
         assert!(zxid > self.last, "zxid {zxid} is appended after {}", self.last);
         if self.pending.is_empty() {
             self.pending_first = zxid;
@@ -84,7 +82,6 @@ impl<D: Disk> LogWriter<D> {
         log::encode_record(entry, &mut self.pending);
         self.pending_count += 1;
         self.last = zxid;
-        Ok(())
     }
 
     /// Makes all that was appended durable and says up to where that is.
@@ -153,8 +150,12 @@ impl<D: Disk> LogWriter<D> {
         let reserved = self.reserve(&mut current);
         let current = self.current.insert(current);
         reserved?;
+        let sync_early = zoo::is(Mutation::AcknowledgeBeforeSync);
+        if sync_early {
+            self.disk.sync_data(&current.file)?;
+        }
         self.disk.write_at(&current.file, current.at, &self.pending)?;
-        if self.config.force_sync {
+        if self.options.force_sync && !sync_early {
             self.disk.sync_data(&current.file)?;
         }
         current.at += self.pending.len() as u64;
@@ -182,7 +183,9 @@ impl<D: Disk> LogWriter<D> {
             }
             return Err(full_or(error));
         }
-        self.disk.sync_dir(Dir::Log).map_err(full_or)?;
+        if !zoo::is(Mutation::NoDirSyncOfLog) {
+            self.disk.sync_dir(Dir::Log).map_err(full_or)?;
+        }
         Ok(Current { path, file, at: FILE_HEADER_LEN as u64, reserved: FILE_HEADER_LEN as u64 })
     }
 
@@ -207,7 +210,7 @@ impl<D: Disk> LogWriter<D> {
         if end <= current.reserved {
             return Ok(());
         }
-        let step = self.config.reserve_bytes.max(1);
+        let step = self.options.reserve_bytes.max(1);
         let ahead = end.div_ceil(step) * step;
         let mut reserved = self.reserve_up_to(current, ahead);
         if ahead > end && matches!(&reserved, Err(error) if error.is_full()) {
@@ -223,7 +226,7 @@ impl<D: Disk> LogWriter<D> {
     }
 
     fn roll_if_due(&mut self) {
-        let limit = self.config.roll_bytes;
+        let limit = self.options.roll_bytes;
         let too_long = limit > 0 && self.current.as_ref().is_some_and(|current| current.at > limit);
         if self.roll_after_commit || too_long {
             self.roll_after_commit = false;

@@ -49,6 +49,13 @@ impl FaultPlan {
         Self { next: vec![(op, fault)], ..Self::default() }
     }
 
+    /// One more fault, at the next call of a kind.
+    #[must_use]
+    pub fn and_next(mut self, op: DiskOp, fault: Fault) -> Self {
+        self.next.push((op, fault));
+        self
+    }
+
     /// With so many bytes on the disk, or without a bound.
     #[must_use]
     pub fn space(mut self, bytes: Option<u64>) -> Self {
@@ -57,9 +64,10 @@ impl FaultPlan {
     }
 
     pub(super) fn take(&mut self, number: u64, op: DiskOp) -> Option<Fault> {
-        if let Some(at) = self.next.iter().position(|(kind, _)| *kind == op) {
-            return Some(self.next.remove(at).1);
+        if let Some(fault) = self.at.remove(&number) {
+            return Some(fault);
         }
-        self.at.remove(&number)
+        let at = self.next.iter().position(|(kind, _)| *kind == op)?;
+        Some(self.next.remove(at).1)
     }
 }

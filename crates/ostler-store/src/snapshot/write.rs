@@ -9,28 +9,33 @@ use flate2::write::GzEncoder;
 use ostler_wire::Zxid;
 use ostler_wire::disk::{SNAPSHOT_END, snapshot_header};
 use ostler_wire::jute::Writer;
+use ostler_wire::txn::DIGEST_VERSION;
 
-use super::{SnapshotDigest, framing};
+use super::framing;
 use crate::disk::{Dir, Disk, DiskError, DiskOp, FilePath};
 use crate::error::Result;
 use crate::names::{self, Compression};
+use crate::zoo::{self, Mutation};
 
 /// Bytes gathered before they are written.
 const PIECE: usize = 256 << 10;
 
 /// How snapshots are written.
 #[derive(Debug, Clone, Copy)]
-pub struct SnapshotConfig {
+pub struct SnapshotOptions {
     /// `zookeeper.snapshot.compression.method`.
     pub compression: Compression,
+    /// `zookeeper.serializeLastProcessedZxid.enabled`: whether the last zxid gets a section. Servers before 3.9
+    /// do not read that far.
+    pub last_zxid: bool,
     /// After so many bytes what was written is synced, so that no sync of the log waits for hundreds of MiB; 0 is
     /// only at the end.
     pub sync_every_bytes: u64,
 }
 
-impl Default for SnapshotConfig {
+impl Default for SnapshotOptions {
     fn default() -> Self {
-        Self { compression: Compression::None, sync_every_bytes: 8 << 20 }
+        Self { compression: Compression::None, last_zxid: true, sync_every_bytes: 8 << 20 }
     }
 }
 
@@ -41,6 +46,7 @@ pub struct SnapshotWriter<D: Disk> {
     file: D::File,
     path: FilePath,
     name: String,
+    with_last_zxid: bool,
     sync_every_bytes: u64,
     adler: Adler32,
     encoder: Encoder,
@@ -57,8 +63,8 @@ enum Encoder {
 
 impl<D: Disk> SnapshotWriter<D> {
     /// Begins the snapshot of a zxid: the last one that was applied when its walk began.
-    pub fn create(disk: D, zxid: Zxid, config: SnapshotConfig) -> Result<Self> {
-        let name = names::snapshot_name(zxid, config.compression);
+    pub fn create(disk: D, zxid: Zxid, options: &SnapshotOptions) -> Result<Self> {
+        let name = names::snapshot_name(zxid, options.compression);
         let path = FilePath::new(Dir::Snap, names::temporary_name(&name));
         if disk.exists(&path)? {
             disk.unlink(&path)?;
@@ -69,9 +75,10 @@ impl<D: Disk> SnapshotWriter<D> {
             file,
             path,
             name,
-            sync_every_bytes: config.sync_every_bytes,
+            with_last_zxid: options.last_zxid,
+            sync_every_bytes: options.sync_every_bytes,
             adler: Adler32::new(),
-            encoder: Encoder::new(config.compression),
+            encoder: Encoder::new(options.compression),
             written: 0,
             synced: 0,
         };
@@ -89,15 +96,12 @@ impl<D: Disk> SnapshotWriter<D> {
         Ok(())
     }
 
-    /// Seals the body, adds the sections, and gives the file its name, durably.
-    pub fn finish(
-        mut self,
-        digest: Option<SnapshotDigest>,
-        last_processed: Option<Zxid>,
-    ) -> Result<FilePath> {
-        let result = self.try_finish(digest, last_processed);
-        match result {
-            Ok(path) => Ok(path),
+    /// Seals the body, adds the sections, and gives the file its name, durably. `last` is the zxid that was
+    /// applied last when the walk ended, `digest` what the tree's digest was then, if digests are kept. Says the
+    /// name and the length of the file.
+    pub fn finish(mut self, last: Zxid, digest: Option<i64>) -> Result<(String, u64)> {
+        match self.try_finish(last, digest) {
+            Ok(()) => Ok((self.name, self.written)),
             Err(error) => {
                 self.abort();
                 Err(error)
@@ -118,30 +122,28 @@ impl<D: Disk> SnapshotWriter<D> {
         self.written
     }
 
-    fn try_finish(
-        &mut self,
-        digest: Option<SnapshotDigest>,
-        last_processed: Option<Zxid>,
-    ) -> Result<FilePath> {
+    fn try_finish(&mut self, last: Zxid, digest: Option<i64>) -> Result<()> {
         self.seal()?;
         if let Some(digest) = digest {
             let mut section = Vec::new();
-            section.put_long(digest.zxid.0);
-            section.put_int(digest.version);
-            section.put_long(digest.digest);
+            section.put_long(last.0);
+            section.put_int(DIGEST_VERSION);
+            section.put_long(digest);
             self.write(&section)?;
             self.seal()?;
         }
-        if let Some(zxid) = last_processed {
-            self.write(&zxid.0.to_be_bytes())?;
+        if self.with_last_zxid {
+            self.write(&last.0.to_be_bytes())?;
             self.seal()?;
         }
         self.encoder.end().map_err(|error| self.encoding_failed(error))?;
         self.flush()?;
         self.disk.sync(&self.file)?;
         self.disk.rename(&self.path, &self.name)?;
-        self.disk.sync_dir(Dir::Snap)?;
-        Ok(FilePath::new(Dir::Snap, self.name.clone()))
+        if !zoo::is(Mutation::NoDirSyncOfSnapshot) {
+            self.disk.sync_dir(Dir::Snap)?;
+        }
+        Ok(())
     }
 
     fn seal(&mut self) -> Result<()> {
