@@ -130,9 +130,7 @@ impl<D: Disk> LogThread<D> {
                 for (proposal, generation) in proposals {
                     batch.newest = Some((proposal.zxid, generation));
                     batch.txns += 1;
-                    if let Err(cause) = self.writer.append(proposal.zxid, &proposal.bytes) {
-                        self.fail(&cause);
-                    }
+                    self.writer.append(proposal.zxid, &proposal.bytes);
                 }
                 true
             }

@@ -47,11 +47,11 @@ pub(crate) fn start(
     if recovered.snapshot.is_none() {
         // Small or trusted; and from now on the directory can be told from one that lost its snapshots.
         let mut walk = Walk::new(&recovered.store);
-        let mut writer =
-            SnapshotWriter::create(disk.clone(), walk.zxid(), crate::settings::snapshot_config(config))?;
+        let options = crate::settings::snapshot_options(config);
+        let mut writer = SnapshotWriter::create(disk.clone(), walk.zxid(), &options)?;
         snapshots::write_body(&mut walk, &mut writer, |work| work(&recovered.store))?;
-        let digest = snapshots::digest_section(&recovered.store);
-        writer.finish(digest, config.snapshot.serialize_last_processed_zxid.then(|| walk.zxid()))?;
+        let (last, digest) = snapshots::seal(&recovered.store);
+        writer.finish(last, digest)?;
     }
     Ok(recovered)
 }

@@ -126,8 +126,7 @@ impl Server {
         let stats = Arc::new(LogStats::default());
         let snapshots = Arc::new(Snapshots {
             disk: disk.clone(),
-            config: crate::settings::snapshot_config(config),
-            last_zxid_section: config.snapshot.serialize_last_processed_zxid,
+            options: crate::settings::snapshot_options(config),
             purge: Mutex::new(recovered.snapshot.iter().fold(Purge::default(), |mut purge, name| {
                 purge.note_whole(name);
                 purge
@@ -241,7 +240,7 @@ fn log_run(
     node: &Arc<Inbox<NodeLetter>>,
     stats: &Arc<LogStats>,
 ) -> impl FnOnce() + Send + use<> {
-    let writer = LogWriter::new(disk.clone(), crate::settings::log_config(config), recovered.last);
+    let writer = LogWriter::new(disk.clone(), crate::settings::log_options(config), recovered.last);
     let max_batch = config.log.max_batch_size as usize;
     let thread = LogThread {
         writer,

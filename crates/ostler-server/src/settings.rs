@@ -4,7 +4,7 @@ use ostler_node::config::{DigestAlgorithm, LargeRequests};
 use ostler_node::reaper::ReaperConfig;
 use ostler_node::throttle::ThrottleConfig;
 use ostler_node::{NodeConfig, Now};
-use ostler_store::{Compression, LogConfig, SnapshotConfig};
+use ostler_store::{Compression, LogOptions, SnapshotOptions};
 use ostler_tree::{Schemes, TreeConfig};
 
 use crate::config::{self, ServerConfig};
@@ -94,22 +94,23 @@ pub(crate) fn disk_options(config: &ServerConfig) -> DiskOptions {
     }
 }
 
-pub(crate) fn log_config(config: &ServerConfig) -> LogConfig {
-    LogConfig {
+pub(crate) fn log_options(config: &ServerConfig) -> LogOptions {
+    LogOptions {
         reserve_bytes: config.log.pre_alloc_size_bytes,
         roll_bytes: config.log.size_limit_bytes.unwrap_or(0),
         force_sync: config.log.force_sync,
     }
 }
 
-pub(crate) fn snapshot_config(config: &ServerConfig) -> SnapshotConfig {
-    SnapshotConfig {
+pub(crate) fn snapshot_options(config: &ServerConfig) -> SnapshotOptions {
+    SnapshotOptions {
         compression: match config.snapshot.compression {
             config::SnapshotCompression::None => Compression::None,
             config::SnapshotCompression::Gz => Compression::Gzip,
             config::SnapshotCompression::Snappy => Compression::Snappy,
         },
-        ..SnapshotConfig::default()
+        last_zxid: config.snapshot.serialize_last_processed_zxid,
+        ..SnapshotOptions::default()
     }
 }
 

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use ostler_node::Input;
 use ostler_store::purge::Purge;
-use ostler_store::{Disk, Limits, SnapshotConfig, SnapshotDigest, SnapshotWriter};
+use ostler_store::{Disk, Limits, SnapshotOptions, SnapshotWriter};
 use ostler_tree::{Store, Walk};
 use ostler_wire::Zxid;
-use ostler_wire::txn::DIGEST_VERSION;
 use tracing::{debug, info, warn};
 
 use crate::inbox::{Inbox, NodeLetter};
@@ -23,9 +22,7 @@ const SLICE_BYTES: usize = 64 << 10;
 /// Takes snapshots and purges them.
 pub(crate) struct Snapshots {
     pub(crate) disk: OsDisk,
-    pub(crate) config: SnapshotConfig,
-    /// Whether the section with the last zxid is written.
-    pub(crate) last_zxid_section: bool,
+    pub(crate) options: SnapshotOptions,
     pub(crate) purge: Mutex<Purge>,
     pub(crate) stats: Arc<LogStats>,
     pub(crate) running: AtomicBool,
@@ -65,16 +62,15 @@ impl Snapshots {
     fn write(&self, store: &RwLock<Store>) -> ostler_store::Result<(String, u64)> {
         let read = || store.read().unwrap_or_else(PoisonError::into_inner);
         let mut walk = Walk::new(&read());
-        let mut writer = SnapshotWriter::create(self.disk.clone(), walk.zxid(), self.config)?;
+        let mut writer = SnapshotWriter::create(self.disk.clone(), walk.zxid(), &self.options)?;
         if let Err(error) = write_body(&mut walk, &mut writer, |work| work(&read())) {
             writer.abort();
             return Err(error);
         }
-        let digest = digest_section(&read());
-        let bytes = writer.written();
-        let path = writer.finish(digest, self.last_zxid_section.then(|| walk.zxid()))?;
-        self.purge.lock().unwrap_or_else(PoisonError::into_inner).note_whole(&path.name);
-        Ok((path.name, bytes))
+        let (last, digest) = seal(&read());
+        let (name, bytes) = writer.finish(last, digest)?;
+        self.purge.lock().unwrap_or_else(PoisonError::into_inner).note_whole(&name);
+        Ok((name, bytes))
     }
 
     /// Purges now and then at an interval, for as long as the server runs.
@@ -113,12 +109,7 @@ pub(crate) fn write_body<D: Disk>(
     Ok(())
 }
 
-/// What the snapshot says of the digest, once its walk is over.
-pub(crate) fn digest_section(store: &Store) -> Option<SnapshotDigest> {
-    if !store.config().digest_enabled {
-        return None;
-    }
-    // A tree whose digest is not known yet says so with zeros.
-    let (zxid, digest) = store.snapshot_digest().map_or((Zxid::ZERO, 0), |(zxid, own)| (zxid, own.digest));
-    Some(SnapshotDigest { zxid, version: DIGEST_VERSION, digest })
+/// What a snapshot ends with once its walk is over: what was applied last, and the digest of the tree then.
+pub(crate) fn seal(store: &Store) -> (Zxid, Option<i64>) {
+    (store.last_zxid(), store.config().digest_enabled.then(|| store.digest()))
 }

@@ -83,7 +83,14 @@ impl Client {
         let id = self.session.submit(micros(now_us), &request).ok()?;
         let place = history.ops.len();
         let floor = history.told;
-        history.ops.push(Op { owner: self.story, request, floor, sent: None, outcome: Outcome::Open, done_us: 0 });
+        history.ops.push(Op {
+            owner: self.story,
+            request,
+            floor,
+            sent: None,
+            outcome: Outcome::Open,
+            done_us: 0,
+        });
         self.ops.insert(id, place);
         self.unsent.push_back(place);
         Some(place)
@@ -97,7 +104,12 @@ impl Client {
     }
 
     /// Takes what the session wants; an error is a reason that no server of ours may give.
-    pub fn drain(&mut self, now_us: u64, history: &mut History, wishes: &mut Vec<Wish>) -> Result<(), String> {
+    pub fn drain(
+        &mut self,
+        now_us: u64,
+        history: &mut History,
+        wishes: &mut Vec<Wish>,
+    ) -> Result<(), String> {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Transmit(bytes) => {

@@ -142,7 +142,9 @@ fn search(args: &Args) -> bool {
                 Err(violation) => {
                     failures.fetch_add(1, Ordering::Relaxed);
                     let lanes = args.lanes.map(|lanes| format!(" --lanes {lanes}")).unwrap_or_default();
-                    println!("seed {seed} FAILED: {violation}\n    replay: cargo sim --seed {seed}{lanes} --trace");
+                    println!(
+                        "seed {seed} FAILED: {violation}\n    replay: cargo sim --seed {seed}{lanes} --trace"
+                    );
                 }
             }
         }

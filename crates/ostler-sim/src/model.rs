@@ -80,7 +80,10 @@ impl Model {
             let stat = Stat { aversion, cversion: -count, ..Stat::default() };
             let children = children.iter().map(|name| (*name).to_owned()).collect();
             let data = Some(Bytes::new());
-            nodes.insert(path.to_owned(), Node { data, acl, owner: Owner::Nobody, stat, creations: 0, children });
+            nodes.insert(
+                path.to_owned(),
+                Node { data, acl, owner: Owner::Nobody, stat, creations: 0, children },
+            );
         };
         put("/", Acl::open(), 0, &["zookeeper"]);
         put("/zookeeper", Acl::open(), 0, &["config", "quota"]);
@@ -302,7 +305,9 @@ impl Model {
                 if let Some(paths) = paths {
                     let listed: BTreeSet<_> = paths.iter().collect();
                     if listed != owned.iter().collect() {
-                        return Err(format!("the session that closes owns {owned:?}, the txn lists {paths:?}"));
+                        return Err(format!(
+                            "the session that closes owns {owned:?}, the txn lists {paths:?}"
+                        ));
                     }
                 }
                 for path in paths.as_ref().unwrap_or(&owned) {
@@ -340,7 +345,8 @@ impl Model {
             return Err(format!("create of {path}, which is there"));
         }
         let (parent_path, name) = (parent_of(path), name_of(path));
-        let parent = self.nodes.get_mut(parent_path).ok_or_else(|| format!("create of {path} below nothing"))?;
+        let parent =
+            self.nodes.get_mut(parent_path).ok_or_else(|| format!("create of {path} below nothing"))?;
         parent.creations += 1;
         if parent.creations != txn.parent_cversion {
             return Err(format!(

@@ -58,16 +58,8 @@ pub const SCENARIOS: [Scenario; 19] = [
     Scenario { name: "empty start", setup: |_| {}, script: |s| s.client(4000).map(drop) },
     Scenario { name: "plain writes", setup: |_| {}, script: plain_writes },
     Scenario { name: "pipelined writes", setup: |_| {}, script: |s| s.batches(6, 12) },
-    Scenario {
-        name: "roll",
-        setup: |setup| setup.log.roll_bytes = 1500,
-        script: |s| s.batches(10, 3),
-    },
-    Scenario {
-        name: "pad",
-        setup: |setup| setup.log.reserve_bytes = 1024,
-        script: pad,
-    },
+    Scenario { name: "roll", setup: |setup| setup.log.roll_bytes = 1500, script: |s| s.batches(10, 3) },
+    Scenario { name: "pad", setup: |setup| setup.log.reserve_bytes = 1024, script: pad },
     Scenario {
         name: "nothing reserved ahead",
         setup: |setup| setup.log.reserve_bytes = 0,
@@ -92,13 +84,25 @@ pub const SCENARIOS: [Scenario; 19] = [
         script: |s| s.batches(9, 3),
     },
     Scenario { name: "purge", setup: |setup| setup.snap_count = 6, script: purge },
-    Scenario { name: "purge among rotten snapshots", setup: |setup| setup.snap_count = 6, script: purge_rotten },
+    Scenario {
+        name: "purge among rotten snapshots",
+        setup: |setup| setup.snap_count = 6,
+        script: purge_rotten,
+    },
     Scenario { name: "full disk, log", setup: |_| {}, script: full_log },
     Scenario { name: "full disk, snapshot", setup: |setup| setup.snap_count = 8, script: full_snapshot },
-    Scenario { name: "fall back to an older snapshot", setup: |setup| setup.snap_count = 8, script: fall_back },
+    Scenario {
+        name: "fall back to an older snapshot",
+        setup: |setup| setup.snap_count = 8,
+        script: fall_back,
+    },
     Scenario { name: "sessions and ephemerals", setup: |setup| setup.tick_ms = 200, script: ephemerals },
     Scenario { name: "multi", setup: |_| {}, script: multi },
-    Scenario { name: "kill, then a power cut", setup: |_| {}, script: |s| restarts(s, PowerCut::DropUnsynced) },
+    Scenario {
+        name: "kill, then a power cut",
+        setup: |_| {},
+        script: |s| restarts(s, PowerCut::DropUnsynced),
+    },
     Scenario { name: "torn tail, then new writes", setup: |_| {}, script: |s| restarts(s, PowerCut::Torn) },
     Scenario { name: "failed sync, then a power cut", setup: |_| {}, script: failed_sync },
 ];

@@ -281,13 +281,11 @@ impl Server {
                 snapshot.writer = Some(writer);
                 written.map(|()| false)
             }
-            Some(writer) => {
-                writer.finish(self.store.last_zxid(), digest(&self.store)).map(|(name, _)| {
-                    self.purge.note_whole(&name);
-                    self.snapshots += 1;
-                    true
-                })
-            }
+            Some(writer) => writer.finish(self.store.last_zxid(), digest(&self.store)).map(|(name, _)| {
+                self.purge.note_whole(&name);
+                self.snapshots += 1;
+                true
+            }),
         };
         match result {
             Ok(false) => self.snapshot = Some(snapshot),
@@ -312,7 +310,12 @@ impl Server {
     }
 
     /// A turn of a lane: takes its inbox, works, and sets the flag, all under one borrow of the store.
-    pub fn lane_turn(&mut self, index: usize, now: Now, work: impl FnOnce(&mut Lane, &Store)) -> Vec<LaneOutput> {
+    pub fn lane_turn(
+        &mut self,
+        index: usize,
+        now: Now,
+        work: impl FnOnce(&mut Lane, &Store),
+    ) -> Vec<LaneOutput> {
         let seat = &mut self.seats[index];
         seat.lane.deliver(now, seat.inbox.drain(..), &self.store);
         work(&mut seat.lane, &self.store);

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
+use ostler_client::Request;
+use ostler_node::NodeConfig;
 use ostler_node::config::DigestAlgorithm;
 use ostler_node::reaper::ReaperConfig;
 use ostler_node::throttle::ThrottleConfig;
-use ostler_node::NodeConfig;
 use ostler_store::sim::{Fault, FaultPlan, PowerCut};
 use ostler_store::{Compression, LogOptions, SnapshotOptions};
 use ostler_tree::TreeConfig;
-use ostler_client::Request;
 
 use crate::check::{Violation, violation};
 use crate::rng::Rng;
@@ -122,8 +122,11 @@ fn draw_world(seed: u64, lanes: Option<usize>, print: bool) -> World {
         ..LogOptions::default()
     };
     let compression = *rng.pick(&[Compression::None, Compression::Gzip, Compression::Snappy]);
-    let snapshot =
-        SnapshotOptions { compression, sync_every_bytes: *rng.pick(&[0, 1_000, 8 << 20]), ..SnapshotOptions::default() };
+    let snapshot = SnapshotOptions {
+        compression,
+        sync_every_bytes: *rng.pick(&[0, 1_000, 8 << 20]),
+        ..SnapshotOptions::default()
+    };
     let config = ServerConfig {
         node: Arc::new(node),
         log,
@@ -308,10 +311,8 @@ fn heal(world: &mut World) -> Result<(), Violation> {
 fn no_dead_sessions(world: &World) -> Result<(), Violation> {
     let Some(server) = &world.server else { return Err(violation!("the server is gone at the end")) };
     for (session, _) in server.store.sessions() {
-        let lives = world
-            .clients
-            .iter()
-            .any(|client| !client.dead && client.session.credentials().0 == session);
+        let lives =
+            world.clients.iter().any(|client| !client.dead && client.session.credentials().0 == session);
         if !lives {
             return Err(violation!("session {session} of a client that is gone never expired"));
         }

@@ -121,18 +121,21 @@ impl Habits {
             21 => {
                 let ops = (0..rng.range(1, 3)).map(|_| {
                     let path = Cow::Owned(self.path(rng));
-                    if rng.one_in(2) { MultiReadOp::GetData { path } } else { MultiReadOp::GetChildren { path } }
+                    if rng.one_in(2) {
+                        MultiReadOp::GetData { path }
+                    } else {
+                        MultiReadOp::GetChildren { path }
+                    }
                 });
                 Read::MultiRead(ops.collect())
             }
-            22 => Read::CheckWatches { path, kind: WatcherType::Any },
+            22 => Read::CheckWatches { path: Some(path), kind: WatcherType::Any },
             23 => {
-                let kind =
-                    *rng.pick(&[WatcherType::Any, WatcherType::Data, WatcherType::Children]);
-                if self.watches == 0 { Read::WhoAmI } else { Read::RemoveWatches { path, kind } }
+                let kind = *rng.pick(&[WatcherType::Any, WatcherType::Data, WatcherType::Children]);
+                if self.watches == 0 { Read::WhoAmI } else { Read::RemoveWatches { path: Some(path), kind } }
             }
-            24 => Read::AddWatch { path, mode: AddWatchMode::Persistent },
-            _ => Read::AddWatch { path, mode: AddWatchMode::PersistentRecursive },
+            24 => Read::AddWatch { path: Some(path), mode: AddWatchMode::Persistent },
+            _ => Read::AddWatch { path: Some(path), mode: AddWatchMode::PersistentRecursive },
         }
     }
 

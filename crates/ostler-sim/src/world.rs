@@ -444,8 +444,7 @@ impl World {
             Action::Lane(index) => {
                 let now = self.now();
                 let server = self.server.as_mut().expect("only a server has lanes");
-                let outputs =
-                    server.lane_turn(index, now, |lane, store| lane.handle_timeout(now, store));
+                let outputs = server.lane_turn(index, now, |lane, store| lane.handle_timeout(now, store));
                 self.take_lane_outputs(index, outputs);
             }
             Action::Link(id) => self.link_turn(id),
@@ -551,9 +550,10 @@ impl World {
                 reason,
                 Why::Disconnected | Why::SlowConsumer | Why::SessionExpired | Why::SessionResumedElsewhere
             );
-            let link = self.pipes.iter_mut().find(|(_, link)| {
-                link.pipe.lane == index && link.pipe.conn == Some(conn)
-            });
+            let link = self
+                .pipes
+                .iter_mut()
+                .find(|(_, link)| link.pipe.lane == index && link.pipe.conn == Some(conn));
             if let Some((id, link)) = link {
                 link.closing = Some(goodbye);
                 self.trace.note(self.now_us, format_args!("p{id} closing: {reason:?}"));
@@ -621,7 +621,10 @@ impl World {
             match item {
                 Item::Reply(place) => {
                     let op = &self.history.ops[*place];
-                    self.trace.note(self.now_us, format_args!("c{id} {place} {:?} is {:?}", op.request, op.outcome));
+                    self.trace.note(
+                        self.now_us,
+                        format_args!("c{id} {place} {:?} is {:?}", op.request, op.outcome),
+                    );
                 }
                 other => self.trace.note(self.now_us, format_args!("c{id} {other:?}")),
             }

@@ -34,7 +34,9 @@ pub fn check_read(model: &Model, session: SessionId, read: &Read<'_>, got: &Answ
             .ok_or(Code::NoNode)
             .map(|_| Response::Number(i32::try_from(model.count_below(path)).expect("few"))),
         Read::GetEphemerals { .. } => Ok(Response::Ephemerals(model.ephemerals(session))),
-        Read::Sync { path } => Ok(Response::Synced { path: path.as_ref().map(|path| path.clone().into_owned()) }),
+        Read::Sync { path } => {
+            Ok(Response::Synced { path: path.as_ref().map(|path| path.clone().into_owned()) })
+        }
         Read::MultiRead(ops) => Ok(Response::Multi(ops.iter().map(|op| multi_read(model, op)).collect())),
         Read::AddWatch { .. } | Read::WhoAmI | Read::Ping | Read::SetWatches(_) => match got {
             Ok(_) => return Ok(()),
@@ -97,7 +99,9 @@ fn check_multi(model: &Model, parts: &[Txn], entry: &TxnEntry, got: &Answer) -> 
             _ => false,
         };
         if !fine {
-            return Err(violation!("part {i} of the multi at {zxid} is {part:?} and was answered {result:?}"));
+            return Err(violation!(
+                "part {i} of the multi at {zxid} is {part:?} and was answered {result:?}"
+            ));
         }
     }
     Ok(())
@@ -125,7 +129,9 @@ fn children(model: &Model, path: &str) -> Result<Vec<String>, Code> {
 
 fn multi_read(model: &Model, op: &MultiReadOp<'_>) -> MultiResult {
     let result = match op {
-        MultiReadOp::GetData { path } => data(model, path).map(|(data, stat)| MultiResult::Data { data, stat }),
+        MultiReadOp::GetData { path } => {
+            data(model, path).map(|(data, stat)| MultiResult::Data { data, stat })
+        }
         MultiReadOp::GetChildren { path } => children(model, path).map(MultiResult::Children),
     };
     result.unwrap_or_else(|code| MultiResult::Error(code.to_int()))

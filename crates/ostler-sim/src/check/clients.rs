@@ -115,7 +115,11 @@ fn find_op(
     if let Some(place) = by_xid.get(&(header.session, header.cxid)) {
         let op = &history.ops[*place];
         if matches!(op.outcome, Outcome::NotDone) {
-            return Err(violation!("{:?} was said not to have happened, and is at {}", op.request, header.zxid));
+            return Err(violation!(
+                "{:?} was said not to have happened, and is at {}",
+                op.request,
+                header.zxid
+            ));
         }
         return Ok(Some(*place));
     }

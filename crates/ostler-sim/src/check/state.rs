@@ -32,9 +32,14 @@ pub fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
         let Some(node) = model.node(path) else {
             return Err(violation!("at {} there is {path}, which should not be there", model.zxid()));
         };
-        let (data, stat) = store.data(path, &[]).map_err(|code| violation!("{path} cannot be read: {code}"))?;
+        let (data, stat) =
+            store.data(path, &[]).map_err(|code| violation!("{path} cannot be read: {code}"))?;
         if data != node.data.as_deref() {
-            return Err(violation!("at {} the data of {path} is {data:?}, not {:?}", model.zxid(), node.data));
+            return Err(violation!(
+                "at {} the data of {path} is {data:?}, not {:?}",
+                model.zxid(),
+                node.data
+            ));
         }
         let expected = model.stat(path).expect("the model has it");
         if stat != expected {
@@ -66,7 +71,11 @@ pub fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
 pub fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
     let check = store.digest_check();
     if check.mismatches > 0 {
-        return Err(violation!("the digest differed {} times, first at {:?}", check.mismatches, check.first_mismatch));
+        return Err(violation!(
+            "the digest differed {} times, first at {:?}",
+            check.mismatches,
+            check.first_mismatch
+        ));
     }
     if check.pending {
         return Err(violation!("replay ended before the zxid at which the snapshot's digest holds"));
@@ -78,7 +87,11 @@ pub fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
         && store.config().digest_enabled
         && store.digest() != digest
     {
-        return Err(violation!("the digest at {} is {:x}, not {digest:x}", store.last_zxid(), store.digest()));
+        return Err(violation!(
+            "the digest at {} is {:x}, not {digest:x}",
+            store.last_zxid(),
+            store.digest()
+        ));
     }
     Ok(())
 }
