@@ -11,14 +11,14 @@ use ostler_store::purge::purge;
 use ostler_store::sim::{Rng, SimDisk};
 use ostler_store::snapshot::{Ignore, is_plausible, read, verify};
 use ostler_store::{
-    Compression, Dir, Disk, Error, FilePath, Limits, LogConfig, LogWriter, Named, RestoreOptions,
-    RestoreSink, SnapshotConfig, SnapshotWriter, Warning, names, restore,
+    Compression, Dir, Disk, Error, FilePath, Limits, LogOptions, LogWriter, Named, RestoreOptions,
+    RestoreSink, SnapshotOptions, SnapshotWriter, Warning, names, restore,
 };
 use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
 use ostler_wire::{SessionId, Zxid};
 use proptest::prelude::*;
 
-const OPTIONS: LogConfig = LogConfig { reserve_bytes: 4096, roll_bytes: 0, force_sync: true };
+const OPTIONS: LogOptions = LogOptions { reserve_bytes: 4096, roll_bytes: 0, force_sync: true };
 
 fn entry(zxid: Zxid, data: Vec<u8>) -> Vec<u8> {
     let header = TxnHeader { session: SessionId(1), cxid: 1, zxid, time_ms: 0 };
@@ -33,7 +33,7 @@ fn write_log(disk: &SimDisk, sizes: &[usize]) -> u64 {
     let mut log = LogWriter::new(disk.clone(), OPTIONS, Zxid::ZERO);
     for (i, size) in sizes.iter().enumerate() {
         let zxid = Zxid(i as i64 + 1);
-        log.append(zxid, &entry(zxid, vec![0xa5 ^ i as u8; *size])).unwrap();
+        log.append(zxid, &entry(zxid, vec![0xa5 ^ i as u8; *size]));
         log.commit().unwrap();
     }
     log.current().unwrap().1
@@ -114,11 +114,11 @@ fn a_log_that_is_cut_anywhere_gives_a_prefix() {
 fn any_sectors_of_an_unsynced_batch_may_be_missing() {
     let disk = SimDisk::new(true);
     let mut log = LogWriter::new(disk.clone(), OPTIONS, Zxid::ZERO);
-    log.append(Zxid(1), &entry(Zxid(1), vec![1; 300])).unwrap();
+    log.append(Zxid(1), &entry(Zxid(1), vec![1; 300]));
     log.commit().unwrap();
     let begin = log.current().unwrap().1;
     for (zxid, size) in [(2, 500), (3, 20), (4, 1500), (5, 10)] {
-        log.append(Zxid(zxid), &entry(Zxid(zxid), vec![7; size])).unwrap();
+        log.append(Zxid(zxid), &entry(Zxid(zxid), vec![7; size]));
     }
     log.commit().unwrap();
     let end = log.current().unwrap().1;
@@ -143,12 +143,12 @@ fn any_sectors_of_an_unsynced_batch_may_be_missing() {
 fn snapshot(disk: &SimDisk, zxid: i64, compression: Compression) -> Named {
     let mut tree = Naive::default();
     tree.fresh();
-    let options = SnapshotConfig { compression, ..SnapshotConfig::default() };
-    let mut writer = SnapshotWriter::create(disk.clone(), Zxid(zxid), options).unwrap();
+    let options = SnapshotOptions { compression, ..SnapshotOptions::default() };
+    let mut writer = SnapshotWriter::create(disk.clone(), Zxid(zxid), &options).unwrap();
     writer.write(&tree.snapshot_body()).unwrap();
     tree.last = Zxid(zxid);
-    let path = writer.finish(Some(tree.snapshot_digest()), Some(tree.last)).unwrap();
-    Named { path, zxid: Zxid(zxid), compression }
+    let (name, _) = writer.finish(tree.last, Some(tree.snapshot_digest().digest)).unwrap();
+    Named { path: FilePath::new(Dir::Snap, name), zxid: Zxid(zxid), compression }
 }
 
 #[test]
@@ -194,15 +194,16 @@ fn every_flipped_bit_of_a_snapshot_is_noticed() {
 #[test]
 fn a_bomb_is_not_unpacked() {
     let disk = SimDisk::new(true);
-    let options = SnapshotConfig { compression: Compression::Gzip, ..SnapshotConfig::default() };
-    let mut writer = SnapshotWriter::create(disk.clone(), Zxid(1), options).unwrap();
+    let options = SnapshotOptions { compression: Compression::Gzip, ..SnapshotOptions::default() };
+    let mut writer = SnapshotWriter::create(disk.clone(), Zxid(1), &options).unwrap();
     // No sessions, no ACLs, and a node whose data claims 1 GiB of zeros.
     writer.write(&[0; 8]).unwrap();
     writer.write(&[0, 0, 0, 0, 0x40, 0, 0, 0]).unwrap();
     for _ in 0..64 {
         writer.write(&[0; 1 << 16]).unwrap();
     }
-    let path = writer.finish(None, None).unwrap();
+    let (name, _) = writer.finish(Zxid::ZERO, None).unwrap();
+    let path = FilePath::new(Dir::Snap, name);
     let named = Named { path, zxid: Zxid(1), compression: Compression::Gzip };
     let error = read(&disk, &named, Limits::default(), &mut Ignore).expect_err("too long a field");
     assert!(error.to_string().contains("unreasonable length"), "{error}");

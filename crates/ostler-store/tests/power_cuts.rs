@@ -14,8 +14,8 @@ use ostler_store::purge::Purge;
 use ostler_store::sim::{Fault, FaultPlan, PowerCut, Rng, SimDisk};
 use ostler_store::snapshot::remove_temporaries;
 use ostler_store::{
-    Compression, Dir, Error, Limits, LogConfig, LogWriter, Origin, RestoreOptions, RestoreSink,
-    SnapshotConfig, SnapshotWriter, mend, restore,
+    Compression, Dir, Error, Limits, LogOptions, LogWriter, Origin, RestoreOptions, RestoreSink,
+    SnapshotOptions, SnapshotWriter, mend, restore,
 };
 use ostler_wire::txn::{CreateKind, CreateTxn, DIGEST_VERSION, Txn, TxnDigest, TxnEntry, TxnHeader};
 use ostler_wire::{Acl, SessionId, Zxid};
@@ -43,12 +43,12 @@ struct Server {
 struct Scenario {
     name: &'static str,
     compression: Compression,
-    options: LogConfig,
+    options: LogOptions,
     space_bytes: Option<u64>,
     one_directory: bool,
 }
 
-const SMALL: LogConfig = LogConfig { reserve_bytes: 4096, roll_bytes: 0, force_sync: true };
+const SMALL: LogOptions = LogOptions { reserve_bytes: 4096, roll_bytes: 0, force_sync: true };
 
 const SCENARIOS: [Scenario; 5] = [
     Scenario {
@@ -68,14 +68,14 @@ const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "snappy, nothing reserved ahead",
         compression: Compression::Snappy,
-        options: LogConfig { reserve_bytes: 0, ..SMALL },
+        options: LogOptions { reserve_bytes: 0, ..SMALL },
         space_bytes: None,
         one_directory: true,
     },
     Scenario {
         name: "rolling by size",
         compression: Compression::None,
-        options: LogConfig { roll_bytes: 3000, ..SMALL },
+        options: LogOptions { roll_bytes: 3000, ..SMALL },
         space_bytes: None,
         one_directory: true,
     },
@@ -133,8 +133,9 @@ impl Server {
     }
 
     fn snapshot(&mut self) -> Result<(), Error> {
-        let options = SnapshotConfig { compression: self.compression, sync_every_bytes: 2048 };
-        let mut writer = match SnapshotWriter::create(self.disk.clone(), self.tree.last, options) {
+        let options =
+            SnapshotOptions { compression: self.compression, sync_every_bytes: 2048, last_zxid: true };
+        let mut writer = match SnapshotWriter::create(self.disk.clone(), self.tree.last, &options) {
             Ok(writer) => writer,
             Err(error) => return passed_over(error),
         };
@@ -144,9 +145,9 @@ impl Server {
                 return passed_over(error);
             }
         }
-        match writer.finish(Some(self.tree.snapshot_digest()), Some(self.tree.last)) {
-            Ok(path) => {
-                self.purge.note_whole(&path.name);
+        match writer.finish(self.tree.last, Some(self.tree.snapshot_digest().digest)) {
+            Ok((name, _)) => {
+                self.purge.note_whole(&name);
                 Ok(())
             }
             Err(error) => passed_over(error),
@@ -160,7 +161,7 @@ impl Server {
             let mut bytes = Vec::new();
             entry.encode(&mut bytes);
             history.trees.insert(zxid, self.tree.clone());
-            self.log.append(zxid, &bytes)?;
+            self.log.append(zxid, &bytes);
         }
         match self.log.commit() {
             Ok(durable) => history.acknowledged = durable,
@@ -314,11 +315,11 @@ fn what_is_not_synced_may_be_lost() {
     // The test of the test: a log that acknowledges before it syncs is caught.
     for (force_sync, survives) in [(true, Zxid(1)), (false, Zxid::ZERO)] {
         let disk = SimDisk::new(true);
-        let mut log = LogWriter::new(disk.clone(), LogConfig { force_sync, ..SMALL }, Zxid::ZERO);
+        let mut log = LogWriter::new(disk.clone(), LogOptions { force_sync, ..SMALL }, Zxid::ZERO);
         let header = TxnHeader { zxid: Zxid(1), ..TxnHeader::default() };
         let mut bytes = Vec::new();
         TxnEntry { header, txn: Txn::Error { code: -1 }, digest: None }.encode(&mut bytes);
-        log.append(Zxid(1), &bytes).unwrap();
+        log.append(Zxid(1), &bytes);
         assert_eq!(log.commit().unwrap(), Zxid(1));
         let options = RestoreOptions { trust_empty: true, ..RestoreOptions::default() };
         let cut = disk.power_cut(1, PowerCut::DropUnsynced);
@@ -330,7 +331,7 @@ fn what_is_not_synced_may_be_lost() {
 fn a_full_disk_is_not_a_broken_one() {
     let disk = SimDisk::new(true);
     disk.plan(FaultPlan::default().space(Some(20_000)));
-    let options = LogConfig { reserve_bytes: 16_384, ..SMALL };
+    let options = LogOptions { reserve_bytes: 16_384, ..SMALL };
     let mut log = LogWriter::new(disk.clone(), options, Zxid::ZERO);
     let mut zxid = Zxid::ZERO;
     let durable = loop {
@@ -339,7 +340,7 @@ fn a_full_disk_is_not_a_broken_one() {
         let header = TxnHeader { session: SessionId(1), cxid: 1, zxid, time_ms: 0 };
         let txn = Txn::SetData { path: "/".into(), data: Some(vec![1; 900].into()), version: 0 };
         TxnEntry { header, txn, digest: None }.encode(&mut bytes);
-        log.append(zxid, &bytes).unwrap();
+        log.append(zxid, &bytes);
         match log.commit() {
             Ok(durable) => assert_eq!(durable, zxid),
             Err(Error::Full(_)) => break log.durable(),
@@ -360,12 +361,11 @@ fn a_full_disk_is_not_a_broken_one() {
 fn a_failed_sync_closes_the_log() {
     let disk = SimDisk::new(true);
     let mut log = LogWriter::new(disk.clone(), SMALL, Zxid::ZERO);
-    log.append(Zxid(1), &[0; 40]).unwrap();
+    log.append(Zxid(1), &[0; 40]);
     log.commit().unwrap();
     disk.plan(FaultPlan::at_next(ostler_store::DiskOp::SyncData, Fault::Error));
-    log.append(Zxid(2), &[0; 40]).unwrap();
+    log.append(Zxid(2), &[0; 40]);
     assert!(matches!(log.commit(), Err(Error::Disk(_))));
-    assert!(matches!(log.append(Zxid(3), &[0; 40]), Err(Error::Broken)));
     assert!(matches!(log.commit(), Err(Error::Broken)), "never a second sync");
     assert_eq!(log.durable(), Zxid(1));
 }
@@ -375,13 +375,13 @@ fn a_snapshot_for_which_there_is_no_space_leaves_nothing() {
     use ostler_store::Disk;
     for compression in [Compression::None, Compression::Gzip, Compression::Snappy] {
         let disk = SimDisk::new(true);
-        let options = SnapshotConfig { compression, ..SnapshotConfig::default() };
+        let options = SnapshotOptions { compression, ..SnapshotOptions::default() };
         let mut rng = Rng::new(1);
         disk.plan(FaultPlan::default().space(Some(10_000)));
-        let mut writer = SnapshotWriter::create(disk.clone(), Zxid(5), options).unwrap();
+        let mut writer = SnapshotWriter::create(disk.clone(), Zxid(5), &options).unwrap();
         let noise: Vec<u8> = (0..20_000).map(|_| rng.next_u64() as u8).collect();
         let error = match writer.write(&noise) {
-            Ok(()) => writer.finish(None, None).expect_err("no space"),
+            Ok(()) => writer.finish(Zxid::ZERO, None).expect_err("no space"),
             Err(error) => {
                 writer.abort();
                 error
