@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ostler_tree::{Change, Store, WatchTable};
+use ostler_tree::{Change, Namespaces, Store, WatchTable};
 use ostler_wire::acl::perms;
 use ostler_wire::client::connect::{ConnectResponse, session_password};
 use ostler_wire::client::event;
@@ -67,6 +67,8 @@ pub(crate) struct Desk {
     /// Packets and latencies of connections that are gone.
     pub(crate) traffic: Traffic,
     pub(crate) counts: Counts,
+    /// What was read.
+    pub(crate) reads: Namespaces,
 }
 
 /// What the letters of an inbox ask for once all of them are read.
@@ -107,6 +109,7 @@ impl Lane {
                 outputs: VecDeque::new(),
                 traffic: Traffic::default(),
                 counts: Counts::default(),
+                reads: Namespaces::default(),
             },
             next_conn: 0,
             dirty: BTreeSet::new(),
@@ -310,6 +313,7 @@ impl Lane {
                 })
                 .collect(),
             watch_count: self.desk.watches.counts().all,
+            reads: self.desk.reads.clone(),
             auth_failed: counts.auth_failed,
             sessionless_expired: counts.sessionless_expired,
             large_rejected: counts.large_rejected,

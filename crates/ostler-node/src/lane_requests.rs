@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ostler_store::zoo::{self, Mutation};
-use ostler_tree::{Store, WatchTable};
+use ostler_tree::{Namespaces, Store, WatchTable};
 use ostler_wire::client::connect::{ConnectRequest, ConnectResponse, session_password};
 use ostler_wire::client::event::{self, EventType};
 use ostler_wire::client::read::{AddWatchMode, MultiReadOp, Read, SetWatches};
@@ -291,7 +291,7 @@ impl Desk {
         store: &Store,
     ) -> Result<(), Code> {
         let (out, watches, id) = (&mut conn.out, &mut self.watches, ostler_tree::ConnId(conn.id.0));
-        let ids = ask.ids;
+        let (ids, reads) = (ask.ids, &mut self.reads);
         match read {
             Read::Ping => {}
             // What could be done is done by now.
@@ -307,21 +307,22 @@ impl Desk {
                     watches.add_data(id, path);
                 }
                 found?.encode(out);
+                reads.add(path, path.len() + STAT_BYTES);
             }
             Read::GetData { path, watch } => {
-                encode_data(store, path, ids, out)?;
+                encode_data(store, path, ids, out, reads)?;
                 if *watch {
                     watches.add_data(id, path);
                 }
             }
             Read::GetChildren { path, watch } => {
-                encode_children(store, path, ids, out, false)?;
+                encode_children(store, path, ids, out, reads, false)?;
                 if *watch {
                     watches.add_child(id, path);
                 }
             }
             Read::GetChildren2 { path, watch } => {
-                encode_children(store, path, ids, out, true)?;
+                encode_children(store, path, ids, out, reads, true)?;
                 if *watch {
                     watches.add_child(id, path);
                 }
@@ -337,7 +338,7 @@ impl Desk {
                 conn.out.put_strings(&store.ephemerals_under(session, prefix.as_deref()));
             }
             Read::Sync { path } => out.put_buffer(path.as_ref().map(|path| path.as_bytes())),
-            Read::MultiRead(ops) => encode_multi_read(store, ops, ids, out),
+            Read::MultiRead(ops) => encode_multi_read(store, ops, ids, out, reads),
             Read::AddWatch { path, mode } => {
                 match (path, mode) {
                     // Nothing happens to a node without a path.
@@ -436,6 +437,9 @@ impl Desk {
     }
 }
 
+/// What a Stat counts for in the figures of what was read.
+const STAT_BYTES: usize = 68;
+
 /// A read and who asks.
 struct Ask<'a> {
     xid: i32,
@@ -451,8 +455,15 @@ fn on_sasl(conn: &mut Conn, xid: i32) {
     reply::encode_frame(xid, Zxid::ZERO, &mut conn.out, |out| out.put_buffer(None));
 }
 
-fn encode_data(store: &Store, path: &str, ids: &[Id], out: &mut Vec<u8>) -> Result<(), Code> {
+fn encode_data(
+    store: &Store,
+    path: &str,
+    ids: &[Id],
+    out: &mut Vec<u8>,
+    reads: &mut Namespaces,
+) -> Result<(), Code> {
     let (data, stat) = store.data(path, ids)?;
+    reads.add(path, path.len() + data.map_or(0, <[u8]>::len) + STAT_BYTES);
     out.put_buffer(data);
     stat.encode(out);
     Ok(())
@@ -463,13 +474,17 @@ fn encode_children(
     path: &str,
     ids: &[Id],
     out: &mut Vec<u8>,
+    reads: &mut Namespaces,
     with_stat: bool,
 ) -> Result<(), Code> {
     let (children, stat) = store.children(path, ids)?;
     out.put_count(children.len());
+    let mut bytes = 0;
     for name in children.iter() {
+        bytes += name.len();
         out.put_string(name);
     }
+    reads.add(path, path.len() + bytes + STAT_BYTES);
     if with_stat {
         stat.encode(out);
     }
@@ -477,17 +492,23 @@ fn encode_children(
 }
 
 /// Each read of a multiRead stands for itself.
-fn encode_multi_read(store: &Store, ops: &[MultiReadOp<'_>], ids: &[Id], out: &mut Vec<u8>) {
+fn encode_multi_read(
+    store: &Store,
+    ops: &[MultiReadOp<'_>],
+    ids: &[Id],
+    out: &mut Vec<u8>,
+    reads: &mut Namespaces,
+) {
     for op in ops {
         let at = out.len();
         let result = match op {
             MultiReadOp::GetData { path } => {
                 MultiHeader { op: OpCode::GetData.to_int(), done: false, err: 0 }.encode(out);
-                encode_data(store, path, ids, out)
+                encode_data(store, path, ids, out, reads)
             }
             MultiReadOp::GetChildren { path } => {
                 MultiHeader { op: OpCode::GetChildren.to_int(), done: false, err: 0 }.encode(out);
-                encode_children(store, path, ids, out, false)
+                encode_children(store, path, ids, out, reads, false)
             }
         };
         if let Err(code) = result {

@@ -182,6 +182,11 @@ impl Node {
         !self.applier.is_empty()
     }
 
+    /// Takes what is to be said about a quota that a write went beyond.
+    pub fn take_quota_warning(&mut self) -> Option<String> {
+        self.outstanding.take_quota_warning()
+    }
+
     /// Figures for the operator.
     #[must_use]
     pub fn report(&self) -> NodeReport {
@@ -191,6 +196,7 @@ impl Node {
             session_buckets: self.sessions.buckets().collect(),
             connection_drop_chance: self.throttle.drop_chance(),
             log_full: self.log_full,
+            quota_refusals: self.outstanding.quota_refusals().clone(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Plain figures of nodes and lanes, for four-letter words and metrics.
 
+use ostler_tree::Namespaces;
 use ostler_wire::{OpCode, SessionId};
 
 /// Figures of the node.
@@ -15,6 +16,8 @@ pub struct NodeReport {
     pub connection_drop_chance: f64,
     /// Whether the disk is full and writes are refused.
     pub log_full: bool,
+    /// Writes that a hard quota refused.
+    pub quota_refusals: Namespaces,
 }
 
 /// Latency in milliseconds and packets, of a lane or of one connection.
@@ -107,6 +110,8 @@ pub struct LaneReport {
     pub data_watches: Vec<(SessionId, Vec<String>)>,
     /// Watches of all kinds.
     pub watch_count: usize,
+    /// What was read.
+    pub reads: Namespaces,
     /// Connections that were closed for reasons of their own.
     pub auth_failed: u64,
     /// Connections that never shook hands in time.

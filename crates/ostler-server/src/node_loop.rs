@@ -26,6 +26,7 @@ pub(crate) struct NodeLoop {
     pub(crate) lanes: Vec<Arc<LaneInbox>>,
     pub(crate) log: Sender<LogLetter>,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) next_quota_warning_ms: u64,
 }
 
 impl NodeLoop {
@@ -45,6 +46,7 @@ impl NodeLoop {
             }
             self.handle(&mut letters);
             self.carry_out();
+            self.warn_of_quota();
             while self.node.has_committed() {
                 self.wait_for_lanes().await;
                 self.apply();
@@ -86,6 +88,16 @@ impl NodeLoop {
         }
         if !appends.is_empty() {
             self.to_log(LogLetter::Append(appends));
+        }
+    }
+
+    /// Says that a quota was exceeded, once a second at the most.
+    fn warn_of_quota(&mut self) {
+        let Some(text) = self.node.take_quota_warning() else { return };
+        let now_ms = self.clock.now().mono_ms;
+        if now_ms >= self.next_quota_warning_ms {
+            self.next_quota_warning_ms = now_ms + 1000;
+            tracing::warn!("{text}");
         }
     }
 

@@ -161,6 +161,7 @@ impl Server {
             lanes: lanes.clone(),
             log: log.clone(),
             snapshots: Arc::clone(&snapshots),
+            next_quota_warning_ms: 0,
         });
         if !placement.node_on_lane_0 {
             let node_loop = node_loop.take().expect("it was just made");

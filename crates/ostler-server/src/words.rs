@@ -1,13 +1,16 @@
 //! Four-letter words: gathers what lanes, node and tree know, and has [`crate::four_letter`] put it into the text
 //! that operators and their scripts expect.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ostler_node::report::{ConnReport, LaneReport, NodeReport, Traffic};
-use ostler_tree::Store;
+use ostler_tree::namespaces::Figures;
+use ostler_tree::quota::QuotaFigures;
+use ostler_tree::{Namespaces, Store};
 use tokio::sync::oneshot;
 
 use crate::admission::Admission;
@@ -15,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::four_letter::report::{
     ConfReport, ConnectionReport, DumpReport, EnvironmentReport, ExpiryBucket, Mode, MonitorReport,
-    ServerReport, SessionTraffic, Sizes, Summary, WatchReport,
+    QuotaReport, ServerReport, SessionTraffic, Sizes, Summary, WatchReport,
 };
 use crate::four_letter::{Word, mntr, render};
 use crate::inbox::{Errand, Inbox, LaneInbox, NodeLetter};
@@ -175,8 +178,7 @@ impl WordDesk {
             .collect();
         drop(store);
         let tick = i64::from(self.config.tick_time_ms.max(1));
-        let mut connections: std::collections::BTreeMap<i64, Vec<(SocketAddr, i64)>> =
-            std::collections::BTreeMap::new();
+        let mut connections: BTreeMap<i64, Vec<(SocketAddr, i64)>> = BTreeMap::new();
         for conn in all.lanes.iter().flat_map(|lane| &lane.conns) {
             let (Ok(peer), Some(session)) = (conn.peer.parse(), conn.session) else { continue };
             let heard = wall(conn.last_reply_ms) + i64::from(conn.timeout_ms);
@@ -218,8 +220,17 @@ impl WordDesk {
             report.ephemerals_count = store.ephemerals_count() as u64;
             report.approximate_data_bytes = store.approximate_data_size().unsigned_abs();
             report.global_sessions = store.session_count() as u64;
+            report.quotas = store.quota_figures().into_iter().map(quota).collect();
+            report.metrics.write_per_namespace = by_namespace(store.writes_by_namespace());
             store.digest_check().mismatches
         };
+        let mut reads = Namespaces::default();
+        for lane in &all.lanes {
+            reads.merge(&lane.reads);
+        }
+        report.metrics.read_per_namespace = by_namespace(&reads);
+        report.metrics.quota_exceeded_error_per_namespace =
+            all.node.quota_refusals.iter().map(|(name, figures)| (name.to_owned(), figures.count)).collect();
         let sum = |of: fn(&LaneReport) -> u64| all.lanes.iter().map(of).sum::<u64>();
         let metrics = &mut report.metrics;
         metrics.set_counter("bytes_received_count", sum(|lane| lane.traffic.bytes_received));
@@ -235,6 +246,21 @@ impl WordDesk {
         metrics.set_summary("fsynctime", self.log.fsync_ms());
         report
     }
+}
+
+fn by_namespace(namespaces: &Namespaces) -> BTreeMap<String, Summary> {
+    let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    let summary = |figures: Figures| Summary {
+        min: signed(figures.min),
+        max: signed(figures.max),
+        count: figures.count,
+        sum: signed(figures.sum),
+    };
+    namespaces.iter().map(|(name, figures)| (name.to_owned(), summary(figures))).collect()
+}
+
+fn quota((name, figures): (String, QuotaFigures)) -> (String, QuotaReport) {
+    (name, QuotaReport { limits: figures.limits, usage: figures.usage })
 }
 
 fn connections(all: &Gathered) -> Vec<ConnectionReport> {

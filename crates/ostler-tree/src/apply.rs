@@ -125,6 +125,7 @@ impl Store {
         let result = self.stat(id);
         self.on_created_for_quota(parent_path, name);
         self.account(&txn.path, estimate(0, data_len), 1);
+        self.writes.add(&txn.path, txn.path.len() + data_len);
         let path: Arc<str> = txn.path.as_str().into();
         changes.push(Change {
             zxid: header.zxid,
@@ -186,6 +187,7 @@ impl Store {
         self.acls.release(node.acl);
         self.unindex(path, node.owner());
         self.data_size -= estimate(java_length(path), node.data_len());
+        self.writes.add(path, path.len());
         if !self.quotas.is_empty() {
             if let Some((parent, name)) = path.rsplit_once('/') {
                 self.on_deleted_for_quota(parent, name);
@@ -211,6 +213,7 @@ impl Store {
         let result = self.stat(id);
         let grown = estimate(0, self.tree.node(id).data_len()) - estimate(0, before);
         self.account(path, grown, 0);
+        self.writes.add(path, path.len() + data.map_or(0, <[u8]>::len));
         self.data_size += grown;
         changes.push(Change {
             zxid: header.zxid,

@@ -11,6 +11,7 @@ use ostler_wire::{SessionId, Zxid};
 
 use crate::acl::AclRef;
 use crate::digest;
+use crate::namespaces::Namespaces;
 use crate::owner::Lifetime;
 use crate::store::Store;
 
@@ -53,6 +54,10 @@ pub struct Outstanding {
     digest_enabled: bool,
     extended_types: bool,
     undo: Option<Undo>,
+    /// Writes that a hard quota refused.
+    pub(crate) quota_refusals: Namespaces,
+    /// The last thing to be said about a quota.
+    pub(crate) quota_warning: Option<String>,
 }
 
 /// What a multi has to take back if it fails.
@@ -79,6 +84,8 @@ impl Outstanding {
             digest_enabled: store.config.digest_enabled,
             extended_types: store.config.extended_types,
             undo: None,
+            quota_refusals: Namespaces::default(),
+            quota_warning: None,
         }
     }
 
@@ -101,6 +108,17 @@ impl Outstanding {
         self.order.clear();
         self.ephemerals.clear();
         self.undo = None;
+    }
+
+    /// Writes that a hard quota refused, by namespace.
+    #[must_use]
+    pub fn quota_refusals(&self) -> &Namespaces {
+        &self.quota_refusals
+    }
+
+    /// Takes what is to be said about a quota that a write went beyond; only the last of it is kept.
+    pub fn take_quota_warning(&mut self) -> Option<String> {
+        self.quota_warning.take()
     }
 
     /// How many changes are waiting; a node that changed twice counts twice.

@@ -152,7 +152,7 @@ impl Decision<'_> {
         let mut node = self.view(&path)?;
         self.permit(&node.acl, perms::WRITE)?;
         let length = data.as_ref().map_or(0, Bytes::len);
-        self.store.check_quota(&path, length, Some(node.data_len))?;
+        self.check_quota(&path, length, Some(node.data_len))?;
         let version = next_version(node.stat.version, version)?;
         (node.stat.version, node.stat.mzxid, node.stat.mtime) = (version, self.zxid.0, self.time_ms);
         node.data_len = length;
@@ -202,6 +202,18 @@ impl Decision<'_> {
             }
         }
         Txn::CloseSession { paths: self.store.config.close_session_list.then_some(paths) }
+    }
+
+    /// Refuses a write beyond a hard limit; one beyond a soft limit is only remarked upon.
+    pub(crate) fn check_quota(&mut self, path: &str, data: usize, old: Option<usize>) -> Result<(), Code> {
+        for excess in self.store.quota_excess(path, data, old)? {
+            self.outstanding.quota_warning = Some(excess.text);
+            if excess.hard {
+                self.outstanding.quota_refusals.add(path, 1);
+                return Err(Code::QuotaExceeded);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn check_session(&self) -> Result<(), Code> {

@@ -42,7 +42,7 @@ impl Decision<'_> {
             return Err(Code::NoChildrenForEphemerals);
         }
         let data_len = create.data.as_ref().map_or(0, Bytes::len);
-        self.store.check_quota(&path, data_len, None)?;
+        self.check_quota(&path, data_len, None)?;
 
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
         parent.children += 1;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ostler_wire::Code;
 use ostler_wire::path::{self, QUOTA};
 
+use crate::namespaces::{MAX_NAMESPACES, namespace};
 use crate::store::Store;
 
 /// The name of the node that holds the limits.
@@ -53,6 +54,24 @@ pub(crate) fn subject(quota_parent: &str) -> Option<&str> {
     quota_parent.strip_prefix(QUOTA).filter(|path| path.starts_with('/'))
 }
 
+/// The quotas of a namespace, added up; `None` for what no node says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaFigures {
+    /// Nodes and bytes allowed: the hard limit where there is one, -1 for any number.
+    pub limits: Option<(i64, i64)>,
+    /// Nodes and bytes used.
+    pub usage: Option<(i64, i64)>,
+}
+
+/// A limit that a write goes beyond.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Excess {
+    /// Whether the write is refused for it.
+    pub(crate) hard: bool,
+    /// What an operator is told.
+    pub(crate) text: String,
+}
+
 /// The numbers of a limits or statistics node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Track(BTreeMap<String, i64>);
@@ -82,6 +101,11 @@ impl Track {
         self.0.get(key).copied().unwrap_or(-1)
     }
 
+    /// The hard limit where there is one, else the soft one.
+    fn limit(&self, hard: &str, soft: &str) -> i64 {
+        if self.number(hard) > -1 { self.number(hard) } else { self.number(soft) }
+    }
+
     fn add(&mut self, key: &str, delta: i64) {
         let sum = self.number(key).wrapping_add(delta);
         self.0.insert(key.to_owned(), sum);
@@ -106,35 +130,84 @@ fn length(data: usize) -> i64 {
 }
 
 impl Store {
-    /// Whether a write stays below the hard limits: one node more, or data that replaces `old_len` bytes. The usage
-    /// it is compared with is what was applied. `old` is `None` for a create. Unreadable numbers are `MarshallingError`, as in Java.
-    pub(crate) fn check_quota(&self, path: &str, data: usize, old: Option<usize>) -> Result<(), Code> {
+    /// The limits that a write goes beyond, none behind a hard one: one node more, or data that replaces `old`
+    /// bytes. The usage it is compared with is what was applied. `old` is `None` for a create. Unreadable numbers
+    /// are `MarshallingError`, as in Java.
+    pub(crate) fn quota_excess(
+        &self,
+        path: &str,
+        data: usize,
+        old: Option<usize>,
+    ) -> Result<Vec<Excess>, Code> {
         if !self.config.enforce_quota {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let Some(prefix) = self.quotas.covering(path) else { return Ok(()) };
+        let Some(prefix) = self.quotas.covering(path) else { return Ok(Vec::new()) };
         let creates = old.is_none();
         let bytes = length(data) - length(old.unwrap_or(0));
-        let Some(limits) = self.tree.find(&format!("{QUOTA}{prefix}/{LIMITS}")) else { return Ok(()) };
+        let Some(limits) = self.tree.find(&format!("{QUOTA}{prefix}/{LIMITS}")) else {
+            return Ok(Vec::new());
+        };
         let limits = Track::parse(self.tree.node(limits).data()).ok_or(Code::MarshallingError)?;
         let limit = |soft: &str, hard: &str| {
             let (soft, hard) = (limits.number(soft), limits.number(hard));
-            (soft > -1 || hard > -1).then_some((hard > -1).then_some(hard))
+            (soft > -1 || hard > -1).then_some(if hard > -1 { (hard, true) } else { (soft, false) })
         };
         let count_limit = limit("count", "countHardLimit").filter(|_| creates);
         let byte_limit = limit("bytes", "byteHardLimit").filter(|_| bytes != 0);
         if count_limit.is_none() && byte_limit.is_none() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let Some(stats) = self.tree.find(&format!("{QUOTA}{prefix}/{STATS}")) else { return Ok(()) };
+        let Some(stats) = self.tree.find(&format!("{QUOTA}{prefix}/{STATS}")) else { return Ok(Vec::new()) };
         let usage = Track::parse(self.tree.node(stats).data()).ok_or(Code::MarshallingError)?;
-        let exceeds = |key: &str, delta: i64, hard: Option<Option<i64>>| {
-            hard.flatten().is_some_and(|hard| usage.number(key).wrapping_add(delta) > hard)
-        };
-        if exceeds("count", 1, count_limit) || exceeds("bytes", bytes, byte_limit) {
-            return Err(Code::QuotaExceeded);
+        let mut excess = Vec::new();
+        for (key, noun, delta, limit) in
+            [("count", "Count", 1, count_limit), ("bytes", "Byte", bytes, byte_limit)]
+        {
+            let Some((limit, hard)) = limit else { continue };
+            let wanted = usage.number(key).wrapping_add(delta);
+            if wanted > limit {
+                let kind = if hard { "hard" } else { "soft" };
+                let text =
+                    format!("Quota exceeded: {prefix} [current {key}={wanted}, {kind}{noun}Limit={limit}]");
+                excess.push(Excess { hard, text });
+                if hard {
+                    break;
+                }
+            }
         }
-        Ok(())
+        Ok(excess)
+    }
+
+    /// Limits and usage by namespace, for the operator. A bounded number of namespaces; what cannot be read is
+    /// left out.
+    #[must_use]
+    pub fn quota_figures(&self) -> BTreeMap<String, QuotaFigures> {
+        let mut figures: BTreeMap<String, QuotaFigures> = BTreeMap::new();
+        let Some(top) = self.tree.find(QUOTA) else { return figures };
+        for id in self.tree.subtree(top) {
+            let node = self.tree.node(id);
+            let is_limits = node.name() == LIMITS;
+            if !(is_limits || node.name() == STATS) || self.tree.child_count(id) > 0 {
+                continue;
+            }
+            let path = self.tree.path(id);
+            let Some(name) = path.strip_prefix(QUOTA).and_then(namespace) else { continue };
+            let Some(track) = Track::parse(node.data()) else { continue };
+            if figures.len() >= MAX_NAMESPACES && !figures.contains_key(name) {
+                continue;
+            }
+            let figures = figures.entry(name.to_owned()).or_default();
+            let numbers = if is_limits {
+                (track.limit("countHardLimit", "count"), track.limit("byteHardLimit", "bytes"))
+            } else {
+                (track.number("count"), track.number("bytes"))
+            };
+            let sum = if is_limits { &mut figures.limits } else { &mut figures.usage };
+            let (count, bytes) = sum.unwrap_or_default();
+            *sum = Some((count.wrapping_add(numbers.0), bytes.wrapping_add(numbers.1)));
+        }
+        figures
     }
 
     /// Counts a created, deleted or changed node for the quota above it.

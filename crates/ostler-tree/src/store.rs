@@ -10,6 +10,7 @@ use ostler_wire::{Code, SessionId, Zxid};
 
 use crate::acl::{self, AclRef, AclTable};
 use crate::config::TreeConfig;
+use crate::namespaces::Namespaces;
 use crate::owner::Lifetime;
 use crate::quota::QuotaPaths;
 use crate::tree::Tree;
@@ -29,6 +30,8 @@ pub struct Store {
     pub(crate) containers: BTreeSet<Box<str>>,
     pub(crate) ttls: BTreeSet<Box<str>>,
     pub(crate) quotas: QuotaPaths,
+    /// What was written, replay included.
+    pub(crate) writes: Namespaces,
     pub(crate) last_zxid: Zxid,
     /// Java's estimate of the size, with all its drift.
     pub(crate) data_size: i64,
@@ -82,6 +85,7 @@ impl Store {
             containers: BTreeSet::new(),
             ttls: BTreeSet::new(),
             quotas: QuotaPaths::default(),
+            writes: Namespaces::default(),
             last_zxid: Zxid::ZERO,
             data_size: 0,
             digests: Digests::default(),
@@ -101,6 +105,12 @@ impl Store {
         let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
         let acl = self.acls.intern(Some(&acl::read_only()));
         self.tree.insert(zookeeper, ostler_wire::path::CONFIG, "config", Some(b""), acl, &stat);
+    }
+
+    /// Writes and their bytes, by namespace.
+    #[must_use]
+    pub fn writes_by_namespace(&self) -> &Namespaces {
+        &self.writes
     }
 
     /// The choices it was made with.

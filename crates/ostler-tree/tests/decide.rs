@@ -366,6 +366,36 @@ fn quotas_are_counted_and_kept() {
 }
 
 #[test]
+fn an_operator_hears_of_quotas_by_namespace() {
+    let mut server = Server::new(TreeConfig { enforce_quota: true, ..TreeConfig::default() });
+    for path in ["/q", "/zookeeper/quota/q", "/q/a"] {
+        assert_eq!(server.code(create(path, 0)), 0);
+    }
+    let limits = "/zookeeper/quota/q/zookeeper_limits";
+    assert_eq!(server.code(create(limits, 0)), 0);
+    assert_eq!(server.code(set(limits, "count=2,bytes=90=;countHardLimit=4", -1)), 0);
+    let quota = |server: &Server| server.store.quota_figures().get("q").map(|q| (q.limits, q.usage));
+    assert_eq!(quota(&server), Some((Some((4, 90)), None)));
+    assert_eq!(server.code(create("/zookeeper/quota/q/zookeeper_stats", 0)), 0);
+    assert_eq!(quota(&server), Some((Some((4, 90)), Some((2, 8)))));
+    assert_eq!(server.outstanding.take_quota_warning(), None);
+    assert_eq!(server.code(set("/q", &"x".repeat(87), -1)), 0);
+    let soft = "Quota exceeded: /q [current bytes=91, softByteLimit=90]";
+    assert_eq!(server.outstanding.take_quota_warning().as_deref(), Some(soft));
+    assert_eq!((server.code(create("/q/b", 0)), server.code(create("/q/c", 0))), (0, 0));
+    assert_eq!(server.code(create("/q/d", 0)), -125);
+    let hard = "Quota exceeded: /q [current count=5, hardCountLimit=4]";
+    assert_eq!(server.outstanding.take_quota_warning().as_deref(), Some(hard));
+    let refusals = server.outstanding.quota_refusals();
+    assert_eq!(refusals.iter().map(|(name, refused)| (name, refused.count)).collect::<Vec<_>>(), [("q", 1)]);
+    let writes = server.store.writes_by_namespace();
+    // Creates of /q, /q/a, /q/b and /q/c with four bytes each; 87 bytes set on /q; the rest is the quota itself.
+    let writes: Vec<_> = writes.iter().map(|(name, f)| (name, f.count, f.sum, f.min, f.max)).collect();
+    assert_eq!(writes[0], ("q", 5, 6 + 3 * 8 + 89, 6, 89));
+    assert_eq!((writes.len(), writes[1].0, writes[1].1), (2, "zookeeper", 4));
+}
+
+#[test]
 fn reconfig_is_refused_where_there_is_no_quorum() {
     let write = || Write::Reconfig { joining: None, leaving: None, members: None, config_id: -1 };
     assert_eq!(server().code(write()), -123);

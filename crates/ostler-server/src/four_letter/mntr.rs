@@ -56,16 +56,18 @@ fn gauges(text: &mut String, report: &MonitorReport) {
 }
 
 fn quotas(text: &mut String, report: &MonitorReport) {
-    type View = fn(&QuotaReport) -> i64;
+    type View = fn(&QuotaReport) -> Option<i64>;
     let views: [(&str, View); 4] = [
-        ("quota_bytes_limit_per_namespace", |quota| quota.bytes_limit),
-        ("quota_count_usage_per_namespace", |quota| quota.count_usage),
-        ("quota_count_limit_per_namespace", |quota| quota.count_limit),
-        ("quota_bytes_usage_per_namespace", |quota| quota.bytes_usage),
+        ("quota_bytes_limit_per_namespace", |quota| Some(quota.limits?.1)),
+        ("quota_count_usage_per_namespace", |quota| Some(quota.usage?.0)),
+        ("quota_count_limit_per_namespace", |quota| Some(quota.limits?.0)),
+        ("quota_bytes_usage_per_namespace", |quota| Some(quota.usage?.1)),
     ];
     for (name, view) in views {
         for (namespace, quota) in &report.quotas {
-            line(text, namespace, name, view(quota));
+            if let Some(value) = view(quota) {
+                line(text, namespace, name, value);
+            }
         }
     }
 }

@@ -306,14 +306,10 @@ pub struct MonitorReport {
 /// The quotas below one first path element, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuotaReport {
-    /// Nodes allowed: the hard limit where there is one.
-    pub count_limit: i64,
-    /// Bytes allowed.
-    pub bytes_limit: i64,
-    /// Nodes used.
-    pub count_usage: i64,
-    /// Bytes used.
-    pub bytes_usage: i64,
+    /// Nodes and bytes allowed, the hard limit where there is one; `None` where no node says.
+    pub limits: Option<(i64, i64)>,
+    /// Nodes and bytes used.
+    pub usage: Option<(i64, i64)>,
 }
 
 /// Counters and summaries by the names of the reference; what was never set is zero.

@@ -298,10 +298,11 @@ fn monitor(recorded: &str) -> MonitorReport {
         let name = line.split('\t').next().unwrap().strip_prefix("zk_").unwrap();
         if let Some(namespace) = name.strip_suffix("_quota_count_limit_per_namespace") {
             let quota = QuotaReport {
-                count_limit: number(name),
-                bytes_limit: number(&format!("{namespace}_quota_bytes_limit_per_namespace")),
-                count_usage: number(&format!("{namespace}_quota_count_usage_per_namespace")),
-                bytes_usage: number(&format!("{namespace}_quota_bytes_usage_per_namespace")),
+                limits: Some((number(name), number(&format!("{namespace}_quota_bytes_limit_per_namespace")))),
+                usage: Some((
+                    number(&format!("{namespace}_quota_count_usage_per_namespace")),
+                    number(&format!("{namespace}_quota_bytes_usage_per_namespace")),
+                )),
             };
             report.quotas.insert(namespace.to_owned(), quota);
         }
