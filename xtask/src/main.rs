@@ -4,6 +4,7 @@
 mod apache;
 mod ci;
 mod differential;
+mod fuzz;
 mod interop;
 mod rng;
 mod scratch;
@@ -34,6 +35,13 @@ enum Task {
     Differential(differential::Options),
     /// Run other people's clients, and Java's data directories, against Ostler.
     Interop(interop::Options),
+    /// Feed every decoder with inputs that libFuzzer makes up.
+    #[command(
+        after_help = "Examples:\n  cargo xtask fuzz                              (a short run of every target)\n  \
+        cargo xtask fuzz --runs 10000000 --jobs 2\n  \
+        cargo xtask fuzz --target lane --runs 1000000 --minimise"
+    )]
+    Fuzz(fuzz::Options),
     /// Check who imports whom, what pure crates mention, how files open and where links lead.
     Tidy,
     /// Run everything that CI runs and print one table.
@@ -47,6 +55,7 @@ fn main() -> ExitCode {
     let outcome = match cli.task {
         Task::Differential(options) => differential::run(&options),
         Task::Interop(options) => interop::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Tidy => tidy::run().map(drop),
         Task::Ci(options) => ci::run(&options),
     };

@@ -11,10 +11,12 @@ use ostler_store::{Dir, Disk, DiskError, DiskOp, DiskResult, FilePath};
 /// More than a file of a test ever needs; whoever asks for more has believed a length.
 const MAX_FILE: u64 = 16 << 20;
 
+type File = Rc<RefCell<Vec<u8>>>;
+
 /// A disk whose clones share their files.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemDisk {
-    files: Rc<RefCell<BTreeMap<FilePath, Rc<RefCell<Vec<u8>>>>>>,
+    files: Rc<RefCell<BTreeMap<FilePath, File>>>,
 }
 
 impl MemDisk {
@@ -29,7 +31,7 @@ impl MemDisk {
 }
 
 impl Disk for MemDisk {
-    type File = Rc<RefCell<Vec<u8>>>;
+    type File = File;
 
     fn is_one_directory(&self) -> bool {
         false

@@ -1,6 +1,5 @@
 //! The files of a data directory: logs, snapshots and both together.
 
-
 use ostler_node::recover::recover as recover_store;
 use ostler_store::log::{LogReader, encode_record, named};
 use ostler_store::snapshot::{self, is_plausible};
@@ -36,7 +35,9 @@ pub(crate) fn log(input: &[u8]) {
     let length = file.len() as u64;
     let disk = MemDisk::default();
     disk.put(Dir::Log, "log.1", file);
-    let Ok(mut reader) = LogReader::open(&disk, &named(FilePath::new(Dir::Log, "log.1"), first)) else { return };
+    let Ok(mut reader) = LogReader::open(&disk, &named(FilePath::new(Dir::Log, "log.1"), first)) else {
+        return;
+    };
     loop {
         match reader.read() {
             Ok(Some(record)) => {
@@ -167,4 +168,3 @@ fn take<'a>(input: &mut &'a [u8], n: usize) -> &'a [u8] {
     *input = rest;
     taken
 }
-

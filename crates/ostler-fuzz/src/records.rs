@@ -8,7 +8,7 @@ use ostler_wire::client::event::WatcherEvent;
 use ostler_wire::client::read::Read;
 use ostler_wire::client::reply::ReplyHeader;
 use ostler_wire::client::response::Response;
-use ostler_wire::client::write::Write;
+use ostler_wire::client::write::{CreateMode, Write};
 use ostler_wire::client::{AuthRequest, RequestHeader};
 use ostler_wire::frame::{self, Head};
 use ostler_wire::jute::{DEFAULT_MAX_BUFFER, Reader};
@@ -80,12 +80,21 @@ pub(crate) fn read_request(input: &[u8]) {
 pub(crate) fn write_request(input: &[u8]) {
     let Some((op, body)) = choose_op(input) else { return };
     let Ok(write) = Write::decode(op, &Bytes::copy_from_slice(body)) else { return };
-    if write == Write::MalformedMulti {
+    if write == Write::MalformedMulti || is_bent_multi(&write) {
         return;
     }
     let mut again = Vec::new();
     write.encode(&mut again);
     assert_eq!(Write::decode(op, &again.into()).as_ref(), Ok(&write));
+}
+
+/// Whether it is a multi with a createTTL that became another create by its flags, and so is written as one.
+fn is_bent_multi(write: &Write) -> bool {
+    let Write::Multi(parts) = write else { return false };
+    parts.iter().any(|part| {
+        matches!(part, Write::Create(create) if create.op != OpCode::CreateTtl
+            && CreateMode::from_flags(create.flags).is_none_or(CreateMode::is_ttl))
+    })
 }
 
 fn choose_op(input: &[u8]) -> Option<(OpCode, &[u8])> {

@@ -50,6 +50,9 @@ fn short_and_simple_inputs() {
         (target.run)(&[]);
         for byte in 0..=u8::MAX {
             (target.run)(&[byte]);
+            if byte % 16 > 1 {
+                continue;
+            }
             for fill in [0, 1, 0x7f, 0xff] {
                 let mut input = vec![fill; 40];
                 input[0] = byte;

@@ -21,7 +21,7 @@ struct Rule {
 
 const PURE: &[&str] = &["ostler-wire", "ostler-tree", "ostler-zab", "ostler-store", "ostler-node"];
 
-const TABLE: [Rule; 10] = [
+const TABLE: [Rule; 11] = [
     Rule { name: "ostler-wire", ours: &[], others: Some(&["bytes", "thiserror"]), optional: &[] },
     Rule {
         name: "ostler-tree",
@@ -63,6 +63,19 @@ const TABLE: [Rule; 10] = [
     Rule {
         name: "ostler-sim",
         ours: &["ostler-client", "ostler-node", "ostler-store", "ostler-tree", "ostler-wire", "ostler-zab"],
+        others: None,
+        optional: &[],
+    },
+    Rule {
+        name: "ostler-fuzz",
+        ours: &[
+            "ostler-client",
+            "ostler-node",
+            "ostler-server",
+            "ostler-store",
+            "ostler-tree",
+            "ostler-wire",
+        ],
         others: None,
         optional: &[],
     },

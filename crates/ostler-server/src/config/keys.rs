@@ -407,18 +407,18 @@ pub fn suggest(written: &str) -> Option<String> {
         return None;
     }
     let bare = bare.to_ascii_lowercase();
+    // A third of the letters wrong is another word.
+    let nearest = |name: &str| 2.max(name.len().min(bare.len()) / 5);
     let tls =
         TLS_SUFFIXES.iter().flat_map(|suffix| [format!("ssl.{suffix}"), format!("ssl.quorum.{suffix}")]);
     KEYS.iter()
         .flat_map(|key| std::iter::once(&key.name).chain(key.aliases))
         .map(|name| (*name).to_owned())
         .chain(tls)
+        .filter(|name| name.len().abs_diff(bare.len()) <= nearest(name))
         .map(|name| (distance(&bare, &name.to_ascii_lowercase()), name))
         .min_by_key(|(distance, _)| *distance)
-        // A third of the letters wrong is another word.
-        .filter(|(distance, name)| {
-            *distance <= 2.max(name.len().min(bare.len()) / 5) && *distance * 3 <= name.len()
-        })
+        .filter(|(distance, name)| *distance <= nearest(name) && *distance * 3 <= name.len())
         .map(|(_, name)| name)
 }
 

@@ -10,6 +10,9 @@ use super::error::{Error, Place, Severity, Warning};
 use super::keys::{self, Key, Kind, Source, State};
 use super::raw::{self, Entry};
 
+/// For so many unknown keys a known one is suggested.
+const MAX_SUGGESTIONS: usize = 10;
+
 /// What the process environment says about the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnvSettings {
@@ -62,6 +65,8 @@ pub(super) struct Settings {
     /// `server.1` and the like, by the full key, in the order of the file.
     families: Vec<Setting>,
     pub(super) warnings: Vec<Warning>,
+    /// How many keys nobody knows.
+    unknown: usize,
 }
 
 impl Settings {
@@ -81,7 +86,7 @@ impl Settings {
                 settings.set_entry(file, entry);
             }
         }
-        let Self { by_name, families, warnings } = &mut settings;
+        let Self { by_name, families, warnings, .. } = &mut settings;
         let mut kept = BTreeMap::new();
         for (name, setting) in std::mem::take(by_name) {
             if check(&setting, warnings)? {
@@ -148,7 +153,11 @@ impl Settings {
 
     fn unknown(&mut self, place: Place, written: &str) {
         let mut message = "unknown key, without effect".to_owned();
-        if let Some(meant) = keys::suggest(written) {
+        // A file of nothing but unknown keys is no misspelt one, and a suggestion takes its time.
+        self.unknown += 1;
+        if self.unknown <= MAX_SUGGESTIONS
+            && let Some(meant) = keys::suggest(written)
+        {
             message.push_str(&format!("; did you mean {meant}?"));
         }
         self.warnings.push(Warning { severity: Severity::Warn, place, key: written.to_owned(), message });
