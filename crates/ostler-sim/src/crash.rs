@@ -36,7 +36,7 @@ const FLIPS_A_FILE: u64 = 400;
 
 /// What to run.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The lanes to run with.
     pub lanes: Vec<usize>,
     /// What the scenarios draw from.
@@ -47,15 +47,13 @@ pub struct Plan {
     pub scenario: Option<String>,
     /// Only this call of the disk.
     pub call: Option<u64>,
-    /// Stop when this much time has passed; a run that is cut off is no full run.
-    pub limit: Option<Duration>,
     /// Print the traces.
     pub print: bool,
 }
 
 /// What a run came to.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Restores of a tree from a disk.
     pub recoveries: AtomicU64,
     /// Crash images that had not been seen before, by hash.
@@ -76,7 +74,7 @@ struct Course {
 
 /// Runs the plan on all processors and prints the totals. Whether all was well.
 #[expect(clippy::print_stdout, reason = "the report of a command")]
-pub fn run(plan: &Plan) -> bool {
+pub(crate) fn run(plan: &Plan) -> bool {
     let began = Instant::now();
     let tally = Tally::default();
     let failures: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -100,22 +98,28 @@ pub fn run(plan: &Plan) -> bool {
             }
             let (at, call) = items[(turn * stride) % count];
             let course = &courses[at];
-            let result =
-                if call == course.calls { rot(course, plan, &tally) } else { end_at(course, call, plan, &tally) };
+            let result = if call == course.calls {
+                rot(course, plan, &tally)
+            } else {
+                end_at(course, call, plan, &tally)
+            };
             match result {
                 Ok(()) => {
                     course.covered.fetch_add(u64::from(call < course.calls), Ordering::Relaxed);
                 }
                 Err(why) => {
                     let mut failures = failures.lock().expect("no thread panics with it");
-                    failures.push(format!("{} ({} lanes), call {call}: {why}\n    {}", course.scenario.name,
-                        course.lanes, replay_line(plan.seed, course, call)));
+                    failures.push(format!(
+                        "{} ({} lanes), call {call}: {why}\n    {}",
+                        course.scenario.name,
+                        course.lanes,
+                        replay_line(plan.seed, course, call)
+                    ));
                     stop.fetch_or(failures.len() >= 10, Ordering::Relaxed);
                 }
             }
             let enough = plan.recoveries.is_some_and(|most| tally.recoveries.load(Ordering::Relaxed) >= most);
-            let late = plan.limit.is_some_and(|limit| began.elapsed() > limit);
-            stop.fetch_or(enough || late, Ordering::Relaxed);
+            stop.fetch_or(enough, Ordering::Relaxed);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -133,7 +137,8 @@ pub fn run(plan: &Plan) -> bool {
             println!("too few recoveries: {recoveries} of {wanted}");
             fine = false;
         }
-    } else if plan.call.is_none() && courses.iter().any(|course| course.covered.load(Ordering::Relaxed) < course.calls)
+    } else if plan.call.is_none()
+        && courses.iter().any(|course| course.covered.load(Ordering::Relaxed) < course.calls)
     {
         println!("not every call was covered");
         fine = false;
@@ -143,11 +148,10 @@ pub fn run(plan: &Plan) -> bool {
 
 /// Looks for a first failure with one processor, crashes and random worlds in turn. What found it, if anything did.
 #[cfg(ostler_zoo)]
-pub fn hunt(limit: Duration) -> Option<String> {
+pub(crate) fn hunt(limit: Duration) -> Option<String> {
     let began = Instant::now();
     let lanes = vec![1, 3];
-    let plan =
-        Plan { lanes, seed: 1, recoveries: None, scenario: None, call: None, limit: None, print: false };
+    let plan = Plan { lanes, seed: 1, recoveries: None, scenario: None, call: None, print: false };
     let failures = Mutex::new(Vec::new());
     let courses = courses(&plan, &failures);
     let tally = Tally::default();
@@ -171,7 +175,10 @@ pub fn hunt(limit: Duration) -> Option<String> {
         } else {
             let (course, call) = items[(turn * 7919) % items.len()];
             if let Err(why) = end_at(course, call, &plan, &tally) {
-                return Some(format!("{} ({} lanes), call {call}: {why}", course.scenario.name, course.lanes));
+                return Some(format!(
+                    "{} ({} lanes), call {call}: {why}",
+                    course.scenario.name, course.lanes
+                ));
             }
         }
     }
@@ -212,9 +219,11 @@ fn replay_line(seed: u64, course: &Course, call: u64) -> String {
 /// All the ends that a scenario can have at one call.
 fn end_at(course: &Course, call: u64, plan: &Plan, tally: &Tally) -> Result<(), Violation> {
     let before = play(course, call, Fault::CrashBefore, plan)?;
-    judge_image(&before, &before.disk.fork().revive(), tally).map_err(|why| violation!("killed before it: {why}"))?;
+    judge_image(&before, &before.disk.fork().revive(), tally)
+        .map_err(|why| violation!("killed before it: {why}"))?;
     let after = play(course, call, Fault::CrashAfter, plan)?;
-    judge_image(&after, &after.disk.fork().revive(), tally).map_err(|why| violation!("killed after it: {why}"))?;
+    judge_image(&after, &after.disk.fork().revive(), tally)
+        .map_err(|why| violation!("killed after it: {why}"))?;
     for (number, cut) in CUTS.iter().enumerate() {
         let image = after.disk.power_cut(call * 64 + number as u64, *cut);
         judge_image(&after, &image, tally)
@@ -253,7 +262,8 @@ fn fail_at(course: &Course, call: u64, fault: Fault, plan: &Plan, tally: &Tally)
         world.judge()?;
     }
     world.absorb();
-    judge_image(&world, &world.disk.fork().revive(), tally).map_err(|why| violation!("then killed: {why}"))?;
+    judge_image(&world, &world.disk.fork().revive(), tally)
+        .map_err(|why| violation!("then killed: {why}"))?;
     let image = world.disk.power_cut(call, PowerCut::DropUnsynced);
     judge_image(&world, &image, tally).map_err(|why| violation!("then a power cut: {why}"))
 }
@@ -312,16 +322,24 @@ fn go_on(world: &mut World, tally: &Tally) -> Result<(), Violation> {
 }
 
 /// The machine crashes while the server starts.
-fn second_crash(world: &World, image: &SimDisk, call: u64, fault: Fault, tally: &Tally) -> Result<(), Violation> {
+fn second_crash(
+    world: &World,
+    image: &SimDisk,
+    call: u64,
+    fault: Fault,
+    tally: &Tally,
+) -> Result<(), Violation> {
     let mut next = world.successor(image.fork().revive());
     next.disk.plan(FaultPlan::at(call, fault));
     next.start()?;
     if !next.disk.has_crashed() {
         return Err(violation!("the start is not the same each time"));
     }
-    for third in [next.disk.fork().revive(), next.disk.power_cut(call, PowerCut::DropUnsynced),
-        next.disk.power_cut(call, PowerCut::Anything)]
-    {
+    for third in [
+        next.disk.fork().revive(),
+        next.disk.power_cut(call, PowerCut::DropUnsynced),
+        next.disk.power_cut(call, PowerCut::Anything),
+    ] {
         tally.images.lock().expect("no thread panics with it").insert(third.fingerprint());
         let mut last = world.successor(third);
         last.start()?;
@@ -365,7 +383,11 @@ fn flip(world: &World, disk: &SimDisk, path: &FilePath, bit: u64, tally: &Tally)
     };
     count(tally);
     if recovered.store.last_zxid() < world.floor {
-        return Err(violation!("{} is served, and {} was acknowledged", recovered.store.last_zxid(), world.floor));
+        return Err(violation!(
+            "{} is served, and {} was acknowledged",
+            recovered.store.last_zxid(),
+            world.floor
+        ));
     }
     judge_store(&recovered.store, &world.truth)
 }

@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// A script.
 #[derive(Clone, Copy)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Its name.
     pub name: &'static str,
     /// How its server is set up, beside the number of lanes.
@@ -54,20 +54,12 @@ struct Script<'a> {
 }
 
 /// All of them.
-pub const SCENARIOS: [Scenario; 19] = [
+pub(crate) const SCENARIOS: [Scenario; 19] = [
     Scenario { name: "empty start", setup: |_| {}, script: |s| s.client(4000).map(drop) },
     Scenario { name: "plain writes", setup: |_| {}, script: plain_writes },
     Scenario { name: "pipelined writes", setup: |_| {}, script: |s| s.batches(6, 12) },
-    Scenario {
-        name: "roll",
-        setup: |setup| setup.log.roll_bytes = 1500,
-        script: |s| s.batches(10, 3),
-    },
-    Scenario {
-        name: "pad",
-        setup: |setup| setup.log.reserve_bytes = 1024,
-        script: pad,
-    },
+    Scenario { name: "roll", setup: |setup| setup.log.roll_bytes = 1500, script: |s| s.batches(10, 3) },
+    Scenario { name: "pad", setup: |setup| setup.log.reserve_bytes = 1024, script: pad },
     Scenario {
         name: "nothing reserved ahead",
         setup: |setup| setup.log.reserve_bytes = 0,
@@ -92,13 +84,25 @@ pub const SCENARIOS: [Scenario; 19] = [
         script: |s| s.batches(9, 3),
     },
     Scenario { name: "purge", setup: |setup| setup.snap_count = 6, script: purge },
-    Scenario { name: "purge among rotten snapshots", setup: |setup| setup.snap_count = 6, script: purge_rotten },
+    Scenario {
+        name: "purge among rotten snapshots",
+        setup: |setup| setup.snap_count = 6,
+        script: purge_rotten,
+    },
     Scenario { name: "full disk, log", setup: |_| {}, script: full_log },
     Scenario { name: "full disk, snapshot", setup: |setup| setup.snap_count = 8, script: full_snapshot },
-    Scenario { name: "fall back to an older snapshot", setup: |setup| setup.snap_count = 8, script: fall_back },
+    Scenario {
+        name: "fall back to an older snapshot",
+        setup: |setup| setup.snap_count = 8,
+        script: fall_back,
+    },
     Scenario { name: "sessions and ephemerals", setup: |setup| setup.tick_ms = 200, script: ephemerals },
     Scenario { name: "multi", setup: |_| {}, script: multi },
-    Scenario { name: "kill, then a power cut", setup: |_| {}, script: |s| restarts(s, PowerCut::DropUnsynced) },
+    Scenario {
+        name: "kill, then a power cut",
+        setup: |_| {},
+        script: |s| restarts(s, PowerCut::DropUnsynced),
+    },
     Scenario { name: "torn tail, then new writes", setup: |_| {}, script: |s| restarts(s, PowerCut::Torn) },
     Scenario { name: "failed sync, then a power cut", setup: |_| {}, script: failed_sync },
 ];
@@ -106,7 +110,7 @@ pub const SCENARIOS: [Scenario; 19] = [
 impl Scenario {
     /// A world before its script; everything about it follows from seed and lanes.
     #[must_use]
-    pub fn world(&self, seed: u64, lanes: usize, print: bool) -> World {
+    pub(crate) fn world(&self, seed: u64, lanes: usize, print: bool) -> World {
         let mut setup = Setup {
             log: LogOptions { reserve_bytes: 16 << 10, ..LogOptions::default() },
             snapshot: SnapshotOptions::default(),
@@ -131,7 +135,7 @@ impl Scenario {
     }
 
     /// Runs the script to its end, or until the server stops.
-    pub fn run(&self, world: &mut World) -> Result<(), Violation> {
+    pub(crate) fn run(&self, world: &mut World) -> Result<(), Violation> {
         let mut script = Script { world, serial: 0 };
         let done = script.world.start().map_err(Cut::from).and_then(|()| {
             script.up()?;
@@ -299,10 +303,8 @@ fn full_log(s: &mut Script<'_>) -> Done {
     s.create(client, "/a", 100)?;
     for kind in [DiskOp::Allocate, DiskOp::Allocate, DiskOp::Create] {
         s.world.also_at_next(kind, Fault::Full);
-        if kind == DiskOp::Create {
-            if let Some(server) = &mut s.world.server {
-                server.roll_log();
-            }
+        if let Some(server) = s.world.server.as_mut().filter(|_| kind == DiskOp::Create) {
+            server.roll_log();
         }
         let value = s.value(20_000);
         s.call(client, Request::set_data("/a", value, -1))?;

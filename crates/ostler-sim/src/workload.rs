@@ -11,7 +11,7 @@ use crate::rng::Rng;
 
 /// The habits of a client.
 #[derive(Debug, Clone)]
-pub struct Habits {
+pub(crate) struct Habits {
     /// How many requests it keeps under way.
     pub depth: usize,
     /// Percent of requests that are writes.
@@ -30,7 +30,7 @@ pub struct Habits {
 
 impl Habits {
     /// Habits of a client of a random world.
-    pub fn draw(rng: &mut Rng, lifetimes: bool) -> Self {
+    pub(crate) fn draw(rng: &mut Rng, lifetimes: bool) -> Self {
         Self {
             depth: *rng.pick(&[1, 1, 2, 4, 16, 64]),
             writes: *rng.pick(&[10, 30, 50, 80, 100]),
@@ -43,7 +43,7 @@ impl Habits {
     }
 
     /// The next request. `serial` makes its value one that no other request has.
-    pub fn request(&self, rng: &mut Rng, serial: usize) -> Request {
+    pub(crate) fn request(&self, rng: &mut Rng, serial: usize) -> Request {
         if rng.percent(self.writes) { self.write(rng, serial) } else { Request::Read(self.read(rng)) }
     }
 
@@ -121,14 +121,17 @@ impl Habits {
             21 => {
                 let ops = (0..rng.range(1, 3)).map(|_| {
                     let path = Cow::Owned(self.path(rng));
-                    if rng.one_in(2) { MultiReadOp::GetData { path } } else { MultiReadOp::GetChildren { path } }
+                    if rng.one_in(2) {
+                        MultiReadOp::GetData { path }
+                    } else {
+                        MultiReadOp::GetChildren { path }
+                    }
                 });
                 Read::MultiRead(ops.collect())
             }
             22 => Read::CheckWatches { path, kind: WatcherType::Any },
             23 => {
-                let kind =
-                    *rng.pick(&[WatcherType::Any, WatcherType::Data, WatcherType::Children]);
+                let kind = *rng.pick(&[WatcherType::Any, WatcherType::Data, WatcherType::Children]);
                 if self.watches == 0 { Read::WhoAmI } else { Read::RemoveWatches { path, kind } }
             }
             24 => Read::AddWatch { path, mode: AddWatchMode::Persistent },

@@ -15,7 +15,12 @@ use crate::model::Model;
 type Answer = Result<Response, Code>;
 
 /// Whether a read was answered as the model, which is at the zxid of the answer, would.
-pub fn check_read(model: &Model, session: SessionId, read: &Read<'_>, got: &Answer) -> Result<(), Violation> {
+pub(crate) fn check_read(
+    model: &Model,
+    session: SessionId,
+    read: &Read<'_>,
+    got: &Answer,
+) -> Result<(), Violation> {
     let expected = match read {
         Read::Exists { path, .. } => model.stat(path).map(Response::Stat).ok_or(Code::NoNode),
         Read::GetData { path, .. } => data(model, path).map(|(data, stat)| Response::Data { data, stat }),
@@ -34,7 +39,9 @@ pub fn check_read(model: &Model, session: SessionId, read: &Read<'_>, got: &Answ
             .ok_or(Code::NoNode)
             .map(|_| Response::Number(i32::try_from(model.count_below(path)).expect("few"))),
         Read::GetEphemerals { .. } => Ok(Response::Ephemerals(model.ephemerals(session))),
-        Read::Sync { path } => Ok(Response::Synced { path: path.as_ref().map(|path| path.clone().into_owned()) }),
+        Read::Sync { path } => {
+            Ok(Response::Synced { path: path.as_ref().map(|path| path.clone().into_owned()) })
+        }
         Read::MultiRead(ops) => Ok(Response::Multi(ops.iter().map(|op| multi_read(model, op)).collect())),
         Read::AddWatch { .. } | Read::WhoAmI | Read::Ping | Read::SetWatches(_) => match got {
             Ok(_) => return Ok(()),
@@ -51,7 +58,12 @@ pub fn check_read(model: &Model, session: SessionId, read: &Read<'_>, got: &Answ
 }
 
 /// Whether a write was answered as its transaction says; `model` is after it.
-pub fn check_write(model: &Model, write: &Write, entry: &TxnEntry, got: &Answer) -> Result<(), Violation> {
+pub(crate) fn check_write(
+    model: &Model,
+    write: &Write,
+    entry: &TxnEntry,
+    got: &Answer,
+) -> Result<(), Violation> {
     let expected: Answer = match (&entry.txn, write.op()) {
         (Txn::Error { code }, _) => Err(Code::from_int(*code).unwrap_or(Code::SystemError)),
         (Txn::Create(create), OpCode::Create) => Ok(Response::Path(create.path.clone())),
@@ -97,7 +109,9 @@ fn check_multi(model: &Model, parts: &[Txn], entry: &TxnEntry, got: &Answer) -> 
             _ => false,
         };
         if !fine {
-            return Err(violation!("part {i} of the multi at {zxid} is {part:?} and was answered {result:?}"));
+            return Err(violation!(
+                "part {i} of the multi at {zxid} is {part:?} and was answered {result:?}"
+            ));
         }
     }
     Ok(())
@@ -125,7 +139,9 @@ fn children(model: &Model, path: &str) -> Result<Vec<String>, Code> {
 
 fn multi_read(model: &Model, op: &MultiReadOp<'_>) -> MultiResult {
     let result = match op {
-        MultiReadOp::GetData { path } => data(model, path).map(|(data, stat)| MultiResult::Data { data, stat }),
+        MultiReadOp::GetData { path } => {
+            data(model, path).map(|(data, stat)| MultiResult::Data { data, stat })
+        }
         MultiReadOp::GetChildren { path } => children(model, path).map(MultiResult::Children),
     };
     result.unwrap_or_else(|code| MultiResult::Error(code.to_int()))
@@ -154,6 +170,6 @@ fn sorted(answer: &Answer) -> Answer {
 
 /// Whether this is a request that becomes a transaction.
 #[must_use]
-pub fn is_write(request: &Request) -> bool {
+pub(crate) fn is_write(request: &Request) -> bool {
     matches!(request, Request::Write(_))
 }

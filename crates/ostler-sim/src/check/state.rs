@@ -1,28 +1,13 @@
-//! A recovered tree against the model at the same zxid: by a hash of all that can be seen, and, if that differs, by
-//! saying where.
+//! A recovered tree against the model at the same zxid: everything that can be seen, and the tree's own sums.
 
 use ostler_tree::Store;
 use ostler_wire::acl::Acl;
 
 use super::{Violation, violation};
-use crate::model::{Fingerprint, Model};
-
-/// A hash of a store, comparable with that of a model.
-#[must_use]
-pub fn fingerprint(store: &Store) -> u64 {
-    let mut print = Fingerprint::default();
-    let mut paths = Vec::new();
-    walk(store, "/", &mut paths);
-    paths.sort_unstable();
-    for path in &paths {
-        let (data, stat) = store.data(path, &[]).expect("the walk found it");
-        print.node(path, data, &acl_of(store, path), &stat);
-    }
-    print.finish(store.sessions())
-}
+use crate::model::Model;
 
 /// Compares in full and says what differs.
-pub fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
+pub(crate) fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
     if store.last_zxid() != model.zxid() {
         return Err(violation!("the tree is at {}, the model at {}", store.last_zxid(), model.zxid()));
     }
@@ -32,9 +17,14 @@ pub fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
         let Some(node) = model.node(path) else {
             return Err(violation!("at {} there is {path}, which should not be there", model.zxid()));
         };
-        let (data, stat) = store.data(path, &[]).map_err(|code| violation!("{path} cannot be read: {code}"))?;
+        let (data, stat) =
+            store.data(path, &[]).map_err(|code| violation!("{path} cannot be read: {code}"))?;
         if data != node.data.as_deref() {
-            return Err(violation!("at {} the data of {path} is {data:?}, not {:?}", model.zxid(), node.data));
+            return Err(violation!(
+                "at {} the data of {path} is {data:?}, not {:?}",
+                model.zxid(),
+                node.data
+            ));
         }
         let expected = model.stat(path).expect("the model has it");
         if stat != expected {
@@ -63,10 +53,14 @@ pub fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
 }
 
 /// The tree's own sums: its digest against the one that the newest transaction says, and what replay found.
-pub fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
+pub(crate) fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
     let check = store.digest_check();
     if check.mismatches > 0 {
-        return Err(violation!("the digest differed {} times, first at {:?}", check.mismatches, check.first_mismatch));
+        return Err(violation!(
+            "the digest differed {} times, first at {:?}",
+            check.mismatches,
+            check.first_mismatch
+        ));
     }
     if check.pending {
         return Err(violation!("replay ended before the zxid at which the snapshot's digest holds"));
@@ -78,7 +72,11 @@ pub fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
         && store.config().digest_enabled
         && store.digest() != digest
     {
-        return Err(violation!("the digest at {} is {:x}, not {digest:x}", store.last_zxid(), store.digest()));
+        return Err(violation!(
+            "the digest at {} is {:x}, not {digest:x}",
+            store.last_zxid(),
+            store.digest()
+        ));
     }
     Ok(())
 }

@@ -112,9 +112,11 @@ impl Watcher<'_> {
             Read::AddWatch { path, mode } if code.is_none() => {
                 let next = self.changes.partition_point(|change| change.zxid <= *zxid);
                 let recursive = *mode == AddWatchMode::PersistentRecursive;
-                self.lasting
-                    .entry((path.clone().into_owned(), recursive))
-                    .or_insert(Lasting { recursive, next, excused: *zxid });
+                self.lasting.entry((path.clone().into_owned(), recursive)).or_insert(Lasting {
+                    recursive,
+                    next,
+                    excused: *zxid,
+                });
             }
             Read::CheckWatches { path, kind } => return self.on_checked(path, *kind, code),
             Read::RemoveWatches { path, kind } => {
@@ -160,7 +162,10 @@ impl Watcher<'_> {
             }
             // Came and went between two connections: setWatches finds the node missing, as it was.
             let last = self.fired_by(path, *kind).take_while(|change| change.zxid <= zxid).last();
-            if self.fresh && *kind == Kind::Exist && last.is_some_and(|last| last.kind == EventType::NodeDeleted) {
+            if self.fresh
+                && *kind == Kind::Exist
+                && last.is_some_and(|last| last.kind == EventType::NodeDeleted)
+            {
                 quiet.push((path.clone(), *kind));
                 continue;
             }
@@ -217,7 +222,10 @@ impl Watcher<'_> {
                     wanted = true;
                 }
                 Some(first) if first.zxid < zxid => {
-                    return Err(violation!("{kind:?} of {path} at {zxid} came, that of {} did not", first.zxid));
+                    return Err(violation!(
+                        "{kind:?} of {path} at {zxid} came, that of {} did not",
+                        first.zxid
+                    ));
                 }
                 _ => {}
             }
