@@ -156,14 +156,14 @@ impl Server {
                     }
                     Output::Snapshot => self.node.handle(self.now, Input::SnapshotDone, &self.store),
                     Output::RollLog | Output::Apply => {}
-                    Output::Send(_, batch) => self.lane.deliver(self.now, batch, &self.store),
+                    Output::Send(_, batch) => self.lane.deliver(self.now, [batch], &self.store),
                 }
             }
             while self.node.has_committed() {
                 moved = true;
                 let watching = self.lane.has_watches();
                 for (_, batch) in self.node.apply(&mut self.store, &|_| watching) {
-                    self.lane.deliver(self.now, batch, &self.store);
+                    self.lane.deliver(self.now, [batch], &self.store);
                 }
             }
             while let Some(conn) = self.lane.poll_dirty() {

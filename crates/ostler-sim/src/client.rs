@@ -12,7 +12,7 @@ use crate::workload::Habits;
 
 /// A client.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     /// The session, as users have it.
     pub session: Session,
     /// Its place in the history.
@@ -38,7 +38,7 @@ pub struct Client {
 
 /// What the world has to do for a client.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// Send these bytes.
     Send(Vec<u8>),
     /// Close the connection.
@@ -47,7 +47,7 @@ pub enum Wish {
 
 impl Client {
     /// A client that never connected.
-    pub fn new(timeout_ms: u64, habits: Option<Habits>, history: &mut History) -> Self {
+    pub(crate) fn new(timeout_ms: u64, habits: Option<Habits>, history: &mut History) -> Self {
         let mut client = Self {
             session: Session::new(options(timeout_ms)),
             story: 0,
@@ -66,7 +66,7 @@ impl Client {
     }
 
     /// After the end of a session: another one.
-    pub fn renew(&mut self, history: &mut History) {
+    pub(crate) fn renew(&mut self, history: &mut History) {
         self.session = Session::new(options(self.timeout_ms));
         self.ops.clear();
         self.unsent.clear();
@@ -74,12 +74,12 @@ impl Client {
     }
 
     /// How many requests wait for their end.
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.ops.len()
     }
 
     /// Asks for something. Its place in the history, or `None` if the session does not take it.
-    pub fn submit(&mut self, now_us: u64, request: Request, history: &mut History) -> Option<usize> {
+    pub(crate) fn submit(&mut self, now_us: u64, request: Request, history: &mut History) -> Option<usize> {
         let id = self.session.submit(micros(now_us), &request).ok()?;
         let place = history.ops.len();
         let floor = history.told;
@@ -97,14 +97,14 @@ impl Client {
     }
 
     /// A connection was made.
-    pub fn connected(&mut self, now_us: u64, pipe: usize) {
+    pub(crate) fn connected(&mut self, now_us: u64, pipe: usize) {
         self.pipe = Some(pipe);
         self.handshake = true;
         self.session.handle_connected(micros(now_us));
     }
 
     /// Takes what the session wants; an error is a reason that no server of ours may give.
-    pub fn drain(
+    pub(crate) fn drain(
         &mut self,
         now_us: u64,
         history: &mut History,
@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// Whether it waits for nothing: connected, or over.
-    pub fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.dead || (self.pending() == 0 && self.session.state() == State::Connected)
     }
 
@@ -202,7 +202,7 @@ impl Client {
 
 /// Time as the session takes it.
 #[must_use]
-pub fn micros(now_us: u64) -> Duration {
+pub(crate) fn micros(now_us: u64) -> Duration {
     Duration::from_micros(now_us)
 }
 

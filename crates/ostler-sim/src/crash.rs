@@ -36,7 +36,7 @@ const FLIPS_A_FILE: u64 = 400;
 
 /// What to run.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// The lanes to run with.
     pub lanes: Vec<usize>,
     /// What the scenarios draw from.
@@ -47,15 +47,13 @@ pub struct Plan {
     pub scenario: Option<String>,
     /// Only this call of the disk.
     pub call: Option<u64>,
-    /// Stop when this much time has passed; a run that is cut off is no full run.
-    pub limit: Option<Duration>,
     /// Print the traces.
     pub print: bool,
 }
 
 /// What a run came to.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Restores of a tree from a disk.
     pub recoveries: AtomicU64,
     /// Crash images that had not been seen before, by hash.
@@ -76,7 +74,7 @@ struct Course {
 
 /// Runs the plan on all processors and prints the totals. Whether all was well.
 #[expect(clippy::print_stdout, reason = "the report of a command")]
-pub fn run(plan: &Plan) -> bool {
+pub(crate) fn run(plan: &Plan) -> bool {
     let began = Instant::now();
     let tally = Tally::default();
     let failures: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -121,8 +119,7 @@ pub fn run(plan: &Plan) -> bool {
                 }
             }
             let enough = plan.recoveries.is_some_and(|most| tally.recoveries.load(Ordering::Relaxed) >= most);
-            let late = plan.limit.is_some_and(|limit| began.elapsed() > limit);
-            stop.fetch_or(enough || late, Ordering::Relaxed);
+            stop.fetch_or(enough, Ordering::Relaxed);
         }
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -151,11 +148,10 @@ pub fn run(plan: &Plan) -> bool {
 
 /// Looks for a first failure with one processor, crashes and random worlds in turn. What found it, if anything did.
 #[cfg(ostler_zoo)]
-pub fn hunt(limit: Duration) -> Option<String> {
+pub(crate) fn hunt(limit: Duration) -> Option<String> {
     let began = Instant::now();
     let lanes = vec![1, 3];
-    let plan =
-        Plan { lanes, seed: 1, recoveries: None, scenario: None, call: None, limit: None, print: false };
+    let plan = Plan { lanes, seed: 1, recoveries: None, scenario: None, call: None, print: false };
     let failures = Mutex::new(Vec::new());
     let courses = courses(&plan, &failures);
     let tally = Tally::default();

@@ -8,7 +8,7 @@ use ostler_wire::{Code, SessionId, Zxid};
 
 /// One request of a client.
 #[derive(Debug)]
-pub struct Op {
+pub(crate) struct Op {
     /// Which session, by its place in [`History::sessions`].
     pub owner: usize,
     /// What was asked.
@@ -25,7 +25,7 @@ pub struct Op {
 
 /// How a request went out.
 #[derive(Debug, Clone, Copy)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// The session.
     pub session: SessionId,
     /// The xid.
@@ -36,7 +36,7 @@ pub struct Sent {
 
 /// What became of a request.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Nothing yet.
     Open,
     /// The server answered.
@@ -54,7 +54,7 @@ pub enum Outcome {
 
 /// Something that a session was told.
 #[derive(Debug)]
-pub enum Item {
+pub(crate) enum Item {
     /// A request was answered, by its place in [`History::ops`].
     Reply(usize),
     /// A watch fired.
@@ -76,7 +76,7 @@ pub enum Item {
 
 /// The story of one client session.
 #[derive(Debug, Default)]
-pub struct SessionStory {
+pub(crate) struct SessionStory {
     /// What it was told, in order.
     pub items: Vec<Item>,
     /// The session id, once there is one.
@@ -89,7 +89,7 @@ pub struct SessionStory {
 
 /// An expiry: the server closed a session that had not asked for it.
 #[derive(Debug, Clone, Copy)]
-pub struct Expiry {
+pub(crate) struct Expiry {
     /// The session.
     pub session: SessionId,
     /// When it was decided, in monotonic microseconds.
@@ -98,7 +98,7 @@ pub struct Expiry {
 
 /// Everything that the clients of a world saw.
 #[derive(Debug, Default)]
-pub struct History {
+pub(crate) struct History {
     /// Requests.
     pub ops: Vec<Op>,
     /// Sessions.
@@ -112,7 +112,7 @@ pub struct History {
 impl History {
     /// How many requests were answered.
     #[must_use]
-    pub fn answered(&self) -> usize {
+    pub(crate) fn answered(&self) -> usize {
         self.ops.iter().filter(|op| matches!(op.outcome, Outcome::Answered { .. })).count()
     }
 }

@@ -12,6 +12,8 @@ mod rng;
 mod scenarios;
 mod server;
 mod swarm;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod workload;
 mod world;
@@ -87,7 +89,6 @@ fn main() -> anyhow::Result<ExitCode> {
             recoveries: args.recoveries,
             scenario: args.scenario,
             call: args.call,
-            limit: None,
             print: args.trace,
         })
     };
@@ -123,7 +124,7 @@ fn search(args: &Args) -> bool {
             if seed >= end || late || failures.load(Ordering::Relaxed) >= 10 {
                 return;
             }
-            let pair = args.twice > 0 && seed % args.twice == 0;
+            let pair = args.twice > 0 && seed.is_multiple_of(args.twice);
             let result = swarm::run(seed, args.lanes, false).and_then(|first| {
                 if pair {
                     let second = swarm::run(seed, args.lanes, false)?;

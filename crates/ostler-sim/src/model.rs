@@ -12,11 +12,9 @@ use ostler_wire::client::write::{Create, CreateMode, Write};
 use ostler_wire::txn::{CreateKind, CreateTxn, Txn, TxnEntry};
 use ostler_wire::{Code, OpCode, SessionId, Stat, Zxid};
 
-use crate::trace::hash_bytes;
-
 /// How a node ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// By a delete only.
     Nobody,
     /// With a session.
@@ -29,7 +27,7 @@ pub enum Owner {
 
 /// A node.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub(crate) struct Node {
     /// The data.
     pub data: Option<Bytes>,
     /// Who may do what, as a list of permissions and ids.
@@ -46,7 +44,7 @@ pub struct Node {
 
 /// Something a watch can be told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// By which transaction.
     pub zxid: Zxid,
     /// What: created, deleted, data changed, or children changed.
@@ -57,7 +55,7 @@ pub struct Change {
 
 /// The tree and the sessions at one zxid.
 #[derive(Debug, Clone)]
-pub struct Model {
+pub(crate) struct Model {
     nodes: BTreeMap<String, Node>,
     sessions: BTreeMap<SessionId, i32>,
     zxid: Zxid,
@@ -73,7 +71,7 @@ impl Default for Model {
 impl Model {
     /// The tree of an empty database.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut nodes = BTreeMap::new();
         let mut put = |path: &str, acl: Vec<Acl>, aversion: i32, children: &[&str]| {
             let count = i32::try_from(children.len()).expect("three at most");
@@ -94,61 +92,61 @@ impl Model {
 
     /// The newest transaction.
     #[must_use]
-    pub fn zxid(&self) -> Zxid {
+    pub(crate) fn zxid(&self) -> Zxid {
         self.zxid
     }
 
     /// The digest that the newest transaction with one says.
     #[must_use]
-    pub fn digest(&self) -> Option<i64> {
+    pub(crate) fn digest(&self) -> Option<i64> {
         self.digest
     }
 
     /// A node.
     #[must_use]
-    pub fn node(&self, path: &str) -> Option<&Node> {
+    pub(crate) fn node(&self, path: &str) -> Option<&Node> {
         self.nodes.get(path)
     }
 
     /// What clients see of a node's bookkeeping.
     #[must_use]
-    pub fn stat(&self, path: &str) -> Option<Stat> {
+    pub(crate) fn stat(&self, path: &str) -> Option<Stat> {
         self.nodes.get(path).map(Node::seen)
     }
 
     /// All nodes, by path.
-    pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.nodes.iter().map(|(path, node)| (path.as_str(), node))
     }
 
     /// All sessions and their timeouts.
-    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, i32)> + '_ {
+    pub(crate) fn sessions(&self) -> impl Iterator<Item = (SessionId, i32)> + '_ {
         self.sessions.iter().map(|(id, timeout)| (*id, *timeout))
     }
 
     /// Whether a session is known.
     #[must_use]
-    pub fn has_session(&self, id: SessionId) -> bool {
+    pub(crate) fn has_session(&self, id: SessionId) -> bool {
         self.sessions.contains_key(&id)
     }
 
     /// The ephemerals of a session.
     #[must_use]
-    pub fn ephemerals(&self, id: SessionId) -> Vec<String> {
+    pub(crate) fn ephemerals(&self, id: SessionId) -> Vec<String> {
         let owned = self.nodes.iter().filter(|(_, node)| node.owner == Owner::Session(id));
         owned.map(|(path, _)| path.clone()).collect()
     }
 
     /// How many nodes are below a node.
     #[must_use]
-    pub fn count_below(&self, path: &str) -> usize {
+    pub(crate) fn count_below(&self, path: &str) -> usize {
         let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
         self.nodes.keys().filter(|other| other.starts_with(&prefix) && other.as_str() != path).count()
     }
 
     /// What a request must become here: a transaction, or the code of its refusal.
     #[must_use]
-    pub fn decide(&self, write: &Write, session: SessionId, time_ms: i64) -> Txn {
+    pub(crate) fn decide(&self, write: &Write, session: SessionId, time_ms: i64) -> Txn {
         let decided = match write {
             Write::Multi(parts) => Ok(self.decide_multi(parts, session, time_ms)),
             one => self.decide_one(one, session, time_ms),
@@ -157,7 +155,7 @@ impl Model {
     }
 
     /// Applies a transaction; an error says why it cannot be one that a correct server logged here.
-    pub fn apply(&mut self, entry: &TxnEntry, changes: &mut Vec<Change>) -> Result<(), String> {
+    pub(crate) fn apply(&mut self, entry: &TxnEntry, changes: &mut Vec<Change>) -> Result<(), String> {
         let header = &entry.header;
         if header.zxid <= self.zxid {
             return Err(format!("zxid {} after {}", header.zxid, self.zxid));
@@ -176,16 +174,6 @@ impl Model {
             Txn::Multi(parts) => parts.iter().try_for_each(|part| self.apply_one(part, at, changes)),
             one => self.apply_one(one, at, changes),
         }
-    }
-
-    /// A hash of everything that clients can see and of the sessions.
-    #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let mut print = Fingerprint::default();
-        for (path, node) in &self.nodes {
-            print.node(path, node.data.as_deref(), &node.acl, &node.seen());
-        }
-        print.finish(self.sessions())
     }
 
     fn decide_multi(&self, parts: &[Write], session: SessionId, time_ms: i64) -> Txn {
@@ -409,44 +397,6 @@ impl Node {
     }
 }
 
-/// Gathers what can be seen of a tree into one number, in an order that both sides keep: by path.
-#[derive(Debug)]
-pub struct Fingerprint {
-    hash: u64,
-    text: Vec<u8>,
-}
-
-impl Default for Fingerprint {
-    fn default() -> Self {
-        Self { hash: 0x1234_5678_9abc_def1, text: Vec::with_capacity(256) }
-    }
-}
-
-impl Fingerprint {
-    /// One node.
-    pub fn node(&mut self, path: &str, data: Option<&[u8]>, acl: &[Acl], stat: &Stat) {
-        self.text.clear();
-        self.text.extend_from_slice(path.as_bytes());
-        self.text.push(u8::from(data.is_some()));
-        self.text.extend_from_slice(data.unwrap_or_default());
-        stat.encode(&mut self.text);
-        for entry in acl {
-            entry.encode(&mut self.text);
-        }
-        self.hash = hash_bytes(self.hash, &self.text);
-    }
-
-    /// The sessions, by id, and the result.
-    #[must_use]
-    pub fn finish(mut self, sessions: impl Iterator<Item = (SessionId, i32)>) -> u64 {
-        for (id, timeout_ms) in sessions {
-            self.hash = hash_bytes(self.hash, &id.0.to_be_bytes());
-            self.hash = hash_bytes(self.hash, &timeout_ms.to_be_bytes());
-        }
-        self.hash
-    }
-}
-
 /// The version after a change that expects one, -1 being any.
 fn matches(current: i32, expected: i32) -> Result<i32, Code> {
     if expected == -1 || expected == current { Ok(current + 1) } else { Err(Code::BadVersion) }
@@ -465,7 +415,7 @@ fn plain_acl(acl: Option<&[RawAcl]>) -> Vec<Acl> {
 
 /// The path of the parent; the root is its own.
 #[must_use]
-pub fn parent_of(path: &str) -> &str {
+pub(crate) fn parent_of(path: &str) -> &str {
     match path.rsplit_once('/') {
         Some(("", _)) | None => "/",
         Some((parent, _)) => parent,

@@ -7,9 +7,7 @@ use ostler_node::ConnId;
 
 /// A connection.
 #[derive(Debug)]
-pub struct Pipe {
-    /// Whose.
-    pub client: usize,
+pub(crate) struct Pipe {
     /// The lane that serves it.
     pub lane: usize,
     /// As the lane knows it; `None` once the lane has removed it.
@@ -28,14 +26,14 @@ pub struct Pipe {
 
 impl Pipe {
     /// Takes up to `most` bytes off the front of a stream.
-    pub fn take(stream: &mut VecDeque<u8>, most: usize) -> Vec<u8> {
+    pub(crate) fn take(stream: &mut VecDeque<u8>, most: usize) -> Vec<u8> {
         let most = most.min(stream.len());
         stream.drain(..most).collect()
     }
 
     /// How many more bytes fit on the way to the client.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.capacity.saturating_sub(self.to_client.len())
     }
 }

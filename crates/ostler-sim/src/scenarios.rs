@@ -16,7 +16,7 @@ use crate::world::World;
 
 /// A script.
 #[derive(Clone, Copy)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// Its name.
     pub name: &'static str,
     /// How its server is set up, beside the number of lanes.
@@ -54,7 +54,7 @@ struct Script<'a> {
 }
 
 /// All of them.
-pub const SCENARIOS: [Scenario; 19] = [
+pub(crate) const SCENARIOS: [Scenario; 19] = [
     Scenario { name: "empty start", setup: |_| {}, script: |s| s.client(4000).map(drop) },
     Scenario { name: "plain writes", setup: |_| {}, script: plain_writes },
     Scenario { name: "pipelined writes", setup: |_| {}, script: |s| s.batches(6, 12) },
@@ -110,7 +110,7 @@ pub const SCENARIOS: [Scenario; 19] = [
 impl Scenario {
     /// A world before its script; everything about it follows from seed and lanes.
     #[must_use]
-    pub fn world(&self, seed: u64, lanes: usize, print: bool) -> World {
+    pub(crate) fn world(&self, seed: u64, lanes: usize, print: bool) -> World {
         let mut setup = Setup {
             log: LogOptions { reserve_bytes: 16 << 10, ..LogOptions::default() },
             snapshot: SnapshotOptions::default(),
@@ -135,7 +135,7 @@ impl Scenario {
     }
 
     /// Runs the script to its end, or until the server stops.
-    pub fn run(&self, world: &mut World) -> Result<(), Violation> {
+    pub(crate) fn run(&self, world: &mut World) -> Result<(), Violation> {
         let mut script = Script { world, serial: 0 };
         let done = script.world.start().map_err(Cut::from).and_then(|()| {
             script.up()?;
@@ -303,10 +303,8 @@ fn full_log(s: &mut Script<'_>) -> Done {
     s.create(client, "/a", 100)?;
     for kind in [DiskOp::Allocate, DiskOp::Allocate, DiskOp::Create] {
         s.world.also_at_next(kind, Fault::Full);
-        if kind == DiskOp::Create {
-            if let Some(server) = &mut s.world.server {
-                server.roll_log();
-            }
+        if let Some(server) = s.world.server.as_mut().filter(|_| kind == DiskOp::Create) {
+            server.roll_log();
         }
         let value = s.value(20_000);
         s.call(client, Request::set_data("/a", value, -1))?;

@@ -25,7 +25,7 @@ const RETRY_US: u64 = 1_000_000;
 
 /// How a server is set up.
 #[derive(Debug, Clone)]
-pub struct ServerConfig {
+pub(crate) struct ServerConfig {
     /// Node and lanes.
     pub node: Arc<NodeConfig>,
     /// The log.
@@ -49,7 +49,7 @@ enum LogLetter {
 
 /// Why a server is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
+pub(crate) enum Stopped {
     /// The machine crashed within a call of the disk.
     Crashed,
     /// The log could not be written.
@@ -58,7 +58,7 @@ pub enum Stopped {
 
 /// What a turn of the log did, for the trace.
 #[derive(Debug, PartialEq, Eq)]
-pub enum LogTurn {
+pub(crate) enum LogTurn {
     /// Nothing to do.
     Idle,
     /// Synced; the news comes at this time.
@@ -91,7 +91,7 @@ struct Snapshot {
 }
 
 /// A lane and what lies before it.
-pub struct Seat {
+pub(crate) struct Seat {
     /// The lane.
     pub lane: Lane,
     /// What the node has to tell.
@@ -101,7 +101,7 @@ pub struct Seat {
 }
 
 /// A server.
-pub struct Server {
+pub(crate) struct Server {
     config: ServerConfig,
     disk: SimDisk,
     node: Node,
@@ -124,7 +124,7 @@ pub struct Server {
 
 impl Server {
     /// Starts on a disk, as the real server does: recovers, and gives an empty directory its first snapshot.
-    pub fn start(disk: SimDisk, config: ServerConfig, now: Now) -> ostler_store::Result<Self> {
+    pub(crate) fn start(disk: SimDisk, config: ServerConfig, now: Now) -> ostler_store::Result<Self> {
         let recovered = recover(&disk, RestoreOptions::default(), &config.node.tree)?;
         if recovered.snapshot.is_none() {
             write_first_snapshot(&disk, &config, &recovered.store)?;
@@ -174,14 +174,14 @@ impl Server {
     }
 
     /// Whether the node has something to do at this time.
-    pub fn node_is_ready(&self, now: Now) -> bool {
+    pub(crate) fn node_is_ready(&self, now: Now) -> bool {
         (self.node.has_committed() && self.lanes_have_room())
             || !self.inbox.is_empty()
             || self.node.poll_timeout().0 <= now.mono_ms
     }
 
     /// A turn of the node's loop: takes some of what waits, or applies a batch. Sessions that expired in it.
-    pub fn node_turn(&mut self, now: Now, rng: &mut Rng) -> Vec<ostler_wire::SessionId> {
+    pub(crate) fn node_turn(&mut self, now: Now, rng: &mut Rng) -> Vec<ostler_wire::SessionId> {
         if self.node.has_committed() && self.lanes_have_room() {
             self.apply();
             return self.carry_out();
@@ -198,7 +198,7 @@ impl Server {
     }
 
     /// Whether the log has something to do.
-    pub fn log_is_ready(&self, now_us: u64) -> bool {
+    pub(crate) fn log_is_ready(&self, now_us: u64) -> bool {
         match self.log.done {
             Some((at, ..)) => at <= now_us,
             None if self.log.told_full => self.log.retry_at_us <= now_us,
@@ -207,7 +207,7 @@ impl Server {
     }
 
     /// A turn of the log's thread: reports a finished sync, or takes what waits and syncs it.
-    pub fn log_turn(&mut self, now_us: u64, rng: &mut Rng) -> LogTurn {
+    pub(crate) fn log_turn(&mut self, now_us: u64, rng: &mut Rng) -> LogTurn {
         if let Some((_, zxid, generation)) = self.log.done.take() {
             self.inbox.push_back(Input::Persisted { zxid, generation });
             self.acknowledged = self.acknowledged.max(zxid);
@@ -261,12 +261,12 @@ impl Server {
     }
 
     /// Whether a snapshot is being written.
-    pub fn snapshot_is_ready(&self) -> bool {
+    pub(crate) fn snapshot_is_ready(&self) -> bool {
         self.snapshot.is_some()
     }
 
     /// A turn of the snapshot's thread: begins the file, writes a slice, or ends it. Whether the machine crashed.
-    pub fn snapshot_turn(&mut self) -> bool {
+    pub(crate) fn snapshot_turn(&mut self) -> bool {
         let Some(mut snapshot) = self.snapshot.take() else { return false };
         let (nodes, bytes) = self.config.slice;
         let result = match snapshot.writer.take() {
@@ -301,7 +301,7 @@ impl Server {
     }
 
     /// A turn of the purge: keeps so many snapshots. Whether the machine crashed.
-    pub fn purge_turn(&mut self, retain: usize) -> bool {
+    pub(crate) fn purge_turn(&mut self, retain: usize) -> bool {
         // That it fails does no harm: it is tried again.
         if let Ok(plan) = self.purge.plan(&self.disk, retain, ostler_store::Limits::default()) {
             let _ = plan.run(&self.disk);
@@ -310,7 +310,7 @@ impl Server {
     }
 
     /// A turn of a lane: takes its inbox, works, and sets the flag, all under one borrow of the store.
-    pub fn lane_turn(
+    pub(crate) fn lane_turn(
         &mut self,
         index: usize,
         now: Now,
@@ -331,17 +331,17 @@ impl Server {
     }
 
     /// The next transaction begins a new log.
-    pub fn roll_log(&mut self) {
+    pub(crate) fn roll_log(&mut self) {
         self.log.letters.push_back(LogLetter::Roll);
     }
 
     /// A client connects to a lane.
-    pub fn accept(&mut self, index: usize, now: Now, address: String, port: u16) -> ConnId {
+    pub(crate) fn accept(&mut self, index: usize, now: Now, address: String, port: u16) -> ConnId {
         self.seats[index].lane.accept(now, address, port)
     }
 
     /// The socket of a connection is closed.
-    pub fn remove(&mut self, index: usize, conn: ConnId) {
+    pub(crate) fn remove(&mut self, index: usize, conn: ConnId) {
         let seat = &mut self.seats[index];
         seat.lane.remove(conn);
         while let Some(output) = seat.lane.poll_output() {
@@ -352,7 +352,7 @@ impl Server {
     }
 
     /// Whether all is done that does not wait for clients or for time.
-    pub fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.inbox.is_empty()
             && !self.node.is_busy()
             && self.log.letters.is_empty()
@@ -363,7 +363,7 @@ impl Server {
     }
 
     /// The next time at which somebody wants to be called, in microseconds.
-    pub fn next_deadline_us(&self) -> u64 {
+    pub(crate) fn next_deadline_us(&self) -> u64 {
         let mut next = self.node.poll_timeout().0 * 1000;
         for seat in &self.seats {
             next = next.min(seat.lane.poll_timeout() * 1000);
@@ -377,13 +377,8 @@ impl Server {
     }
 
     /// Requests that the lanes believe to be under way: none when all is quiet.
-    pub fn requests_in_flight(&self) -> usize {
+    pub(crate) fn requests_in_flight(&self) -> usize {
         self.in_flight.requests()
-    }
-
-    /// Whether writes are refused because the disk is full.
-    pub fn is_full(&self) -> bool {
-        self.log.told_full
     }
 
     fn log_failed(&self) -> LogTurn {

@@ -20,7 +20,7 @@ use crate::world::World;
 
 /// What a run of a seed came to.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Report {
+pub(crate) struct Report {
     /// The hash of its trace.
     pub hash: u64,
     /// Steps.
@@ -53,7 +53,7 @@ struct Faults {
 
 /// The settings of a node, as good as those of a server that is told nothing.
 #[must_use]
-pub fn node_config(lanes: usize, seed: u64) -> NodeConfig {
+pub(crate) fn node_config(lanes: usize, seed: u64) -> NodeConfig {
     NodeConfig {
         server_id: 1,
         tick_ms: 2000,
@@ -80,16 +80,8 @@ pub fn node_config(lanes: usize, seed: u64) -> NodeConfig {
 }
 
 /// Runs a seed. `lanes` is drawn if not given.
-pub fn run(seed: u64, lanes: Option<usize>, print: bool) -> Result<Report, Violation> {
-    let mut world = draw_world(seed, lanes, print);
-    let faults = Faults::draw(&mut world.rng);
-    world.trace.note(0, format_args!("{:?}", world.config));
-    world.trace.note(0, format_args!("{faults:?}"));
-    for (id, client) in world.clients.iter().enumerate() {
-        world.trace.note(0, format_args!("c{id} {} ms {:?}", client.timeout_ms, client.habits));
-    }
-    let result = live(&mut world, &faults);
-    world.trace.note(world.now_us, format_args!("{result:?}"));
+pub(crate) fn run(seed: u64, lanes: Option<usize>, print: bool) -> Result<Report, Violation> {
+    let (world, result) = live_through(seed, lanes, print);
     result?;
     Ok(Report {
         hash: world.trace.hash(),
@@ -99,6 +91,20 @@ pub fn run(seed: u64, lanes: Option<usize>, print: bool) -> Result<Report, Viola
         recoveries: world.starts - 1,
         simulated_us: world.now_us,
     })
+}
+
+/// The world of a seed at its end, and what was wrong with it.
+pub(crate) fn live_through(seed: u64, lanes: Option<usize>, print: bool) -> (World, Result<(), Violation>) {
+    let mut world = draw_world(seed, lanes, print);
+    let faults = Faults::draw(&mut world.rng);
+    world.trace.note(0, format_args!("{:?}", world.config));
+    world.trace.note(0, format_args!("{faults:?}"));
+    for (id, client) in world.clients.iter().enumerate() {
+        world.trace.note(0, format_args!("c{id} {} ms {:?}", client.timeout_ms, client.habits));
+    }
+    let result = live(&mut world, &faults);
+    world.trace.note(world.now_us, format_args!("{result:?}"));
+    (world, result)
 }
 
 fn draw_world(seed: u64, lanes: Option<usize>, print: bool) -> World {
@@ -322,7 +328,7 @@ fn no_dead_sessions(world: &World) -> Result<(), Violation> {
 
 impl Report {
     /// Adds another report to a sum.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.steps += other.steps;
         self.answered += other.answered;
         self.txns += other.txns;

@@ -4,9 +4,8 @@ use std::fmt::{Arguments, Write as _};
 
 /// The trace of a world.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     hash: u64,
-    lines: u64,
     print: bool,
     line: String,
 }
@@ -14,18 +13,17 @@ pub struct Trace {
 impl Trace {
     /// An empty trace.
     #[must_use]
-    pub fn new(print: bool) -> Self {
-        Self { hash: 0xcbf2_9ce4_8422_2325, lines: 0, print, line: String::new() }
+    pub(crate) fn new(print: bool) -> Self {
+        Self { hash: 0xcbf2_9ce4_8422_2325, print, line: String::new() }
     }
 
     /// One line at a time of the world, in microseconds.
     #[expect(clippy::print_stdout, reason = "the trace is what was asked for")]
-    pub fn note(&mut self, now_us: u64, what: Arguments<'_>) {
+    pub(crate) fn note(&mut self, now_us: u64, what: Arguments<'_>) {
         self.line.clear();
         // Writing to a string does not fail.
         let _ = write!(self.line, "{now_us} {what}");
         self.hash = hash_bytes(self.hash, self.line.as_bytes());
-        self.lines += 1;
         if self.print {
             println!("{:>6}.{:06} {what}", now_us / 1_000_000, now_us % 1_000_000);
         }
@@ -33,20 +31,14 @@ impl Trace {
 
     /// The hash of all lines so far.
     #[must_use]
-    pub fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
-    }
-
-    /// How many lines there are.
-    #[must_use]
-    pub fn lines(&self) -> u64 {
-        self.lines
     }
 }
 
 /// Goes on with a hash (FNV-1a, eight bytes at a time).
 #[must_use]
-pub fn hash_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn hash_bytes(mut hash: u64, bytes: &[u8]) -> u64 {
     const PRIME: u64 = 0x0000_0100_0000_01b3;
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {

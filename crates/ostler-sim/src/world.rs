@@ -28,7 +28,7 @@ const PATIENCE_US: u64 = 600_000_000;
 const WALL_MS: i64 = 1_700_000_000_000;
 
 /// A world.
-pub struct World {
+pub(crate) struct World {
     /// What everything is drawn from.
     pub rng: Rng,
     /// What happened.
@@ -99,7 +99,7 @@ enum Action {
 impl World {
     /// A world with an empty disk and no server.
     #[must_use]
-    pub fn new(seed: u64, config: ServerConfig, print: bool) -> Self {
+    pub(crate) fn new(seed: u64, config: ServerConfig, print: bool) -> Self {
         let mut rng = Rng::new(seed);
         let one_directory = rng.one_in(2);
         let capacity = usize::try_from(*rng.pick(&[200, 4_000, 200_000_u64])).expect("small");
@@ -134,7 +134,7 @@ impl World {
     /// The world after a crash of this one, as far as it can be known: another disk, no clients, and what must
     /// be there.
     #[must_use]
-    pub fn successor(&self, disk: SimDisk) -> Self {
+    pub(crate) fn successor(&self, disk: SimDisk) -> Self {
         let mut next = Self::new(7, self.config.clone(), false);
         next.disk = disk;
         next.now_us = self.now_us + 5_000_000;
@@ -145,30 +145,30 @@ impl World {
     }
 
     /// A fault at a call of the disk, whatever disk that is then. To be set before the start.
-    pub fn aim(&mut self, call: u64, fault: Fault) {
+    pub(crate) fn aim(&mut self, call: u64, fault: Fault) {
         self.target = Some((call, fault));
         self.disk.plan(self.plan());
     }
 
     /// Whether the call was made that the fault is aimed at.
     #[must_use]
-    pub fn is_hit(&self) -> bool {
+    pub(crate) fn is_hit(&self) -> bool {
         self.target.is_some_and(|(call, _)| self.calls() > call)
     }
 
     /// How many mutating calls there were, on all disks.
     #[must_use]
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.calls_before + self.disk.ops()
     }
 
     /// One more fault, at the next call of a kind.
-    pub fn also_at_next(&self, op: DiskOp, fault: Fault) {
+    pub(crate) fn also_at_next(&self, op: DiskOp, fault: Fault) {
         self.disk.plan(self.plan().and_next(op, fault));
     }
 
     /// Goes on with another disk, on which the aim is kept.
-    pub fn change_disk(&mut self, disk: SimDisk) {
+    pub(crate) fn change_disk(&mut self, disk: SimDisk) {
         let calls = self.calls();
         self.disk = disk;
         self.calls_before = calls - self.disk.ops();
@@ -184,20 +184,20 @@ impl World {
 
     /// What time it is.
     #[must_use]
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         let mono_ms = self.now_us / 1000;
         Now { mono_ms, wall_ms: WALL_MS + i64::try_from(mono_ms).expect("not for ever") + self.wall_jump_ms }
     }
 
     /// Adds a client.
-    pub fn add_client(&mut self, timeout_ms: u64, habits: Option<Habits>) -> usize {
+    pub(crate) fn add_client(&mut self, timeout_ms: u64, habits: Option<Habits>) -> usize {
         self.clients.push(Client::new(timeout_ms, habits, &mut self.history));
         self.clients.len() - 1
     }
 
     /// Starts a server on the disk and judges what it recovered. A refusal to start is a violation; a machine that
     /// crashes during the start is not.
-    pub fn start(&mut self) -> Result<(), Violation> {
+    pub(crate) fn start(&mut self) -> Result<(), Violation> {
         self.restart_at_us = None;
         self.starts += 1;
         let now = self.now();
@@ -225,12 +225,12 @@ impl World {
 
     /// Whether the server runs.
     #[must_use]
-    pub fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.server.is_some()
     }
 
     /// The server is gone at once; what the disk holds of its work is for the caller to say.
-    pub fn stop(&mut self, why: Stopped) {
+    pub(crate) fn stop(&mut self, why: Stopped) {
         self.trace.note(self.now_us, format_args!("stop: {why:?}"));
         self.absorb();
         self.server = None;
@@ -245,7 +245,7 @@ impl World {
     }
 
     /// The process was killed: the machine, and what the system has of its files, live on.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if self.is_up() {
             self.stop(Stopped::Crashed);
         }
@@ -253,7 +253,7 @@ impl World {
     }
 
     /// The power failed.
-    pub fn cut_power(&mut self, cut: PowerCut) {
+    pub(crate) fn cut_power(&mut self, cut: PowerCut) {
         if self.is_up() {
             self.stop(Stopped::Crashed);
         }
@@ -263,7 +263,7 @@ impl World {
     }
 
     /// One step; false if nothing can happen any more.
-    pub fn step(&mut self) -> Result<bool, Violation> {
+    pub(crate) fn step(&mut self) -> Result<bool, Violation> {
         self.steps += 1;
         let actions = self.actions();
         let Some(action) = (!actions.is_empty()).then(|| *self.rng.pick(&actions)) else {
@@ -278,7 +278,7 @@ impl World {
     }
 
     /// Runs until no client waits for anything and the server has nothing left to do, or until it stopped.
-    pub fn settle(&mut self) -> Result<(), Violation> {
+    pub(crate) fn settle(&mut self) -> Result<(), Violation> {
         let until = self.now_us + PATIENCE_US;
         while !self.is_settled() {
             if !self.is_up() && self.restart_at_us.is_none() {
@@ -293,14 +293,14 @@ impl World {
     }
 
     /// Lets so much time pass, with all that happens in it.
-    pub fn run_for(&mut self, us: u64) -> Result<(), Violation> {
+    pub(crate) fn run_for(&mut self, us: u64) -> Result<(), Violation> {
         let until = self.now_us + us;
         while self.now_us < until && self.step()? {}
         Ok(())
     }
 
     /// Asks for something on behalf of a client.
-    pub fn submit(&mut self, client: usize, request: Request) -> Result<Option<usize>, Violation> {
+    pub(crate) fn submit(&mut self, client: usize, request: Request) -> Result<Option<usize>, Violation> {
         let place = self.clients[client].submit(self.now_us, request, &mut self.history);
         if let Some(place) = place {
             let op = &self.history.ops[place];
@@ -311,13 +311,13 @@ impl World {
     }
 
     /// A client closes its session.
-    pub fn close(&mut self, client: usize) -> Result<(), Violation> {
+    pub(crate) fn close(&mut self, client: usize) -> Result<(), Violation> {
         self.clients[client].session.close(micros(self.now_us));
         self.drain_client(client)
     }
 
     /// A client's connection breaks.
-    pub fn hang_up(&mut self, client: usize) -> Result<(), Violation> {
+    pub(crate) fn hang_up(&mut self, client: usize) -> Result<(), Violation> {
         let Some(id) = self.clients[client].pipe.take() else { return Ok(()) };
         if let Some(link) = self.pipes.get_mut(&id) {
             link.pipe.client_gone = true;
@@ -335,14 +335,14 @@ impl World {
     }
 
     /// Takes over what the server decided.
-    pub fn absorb(&mut self) {
+    pub(crate) fn absorb(&mut self) {
         let Some(server) = &mut self.server else { return };
         self.truth.append(&mut server.decided);
         self.floor = self.floor.max(server.acknowledged);
     }
 
     /// Judges everything that the clients saw. To be asked when all is settled.
-    pub fn judge(&mut self) -> Result<(), Violation> {
+    pub(crate) fn judge(&mut self) -> Result<(), Violation> {
         self.absorb();
         clients::check(&self.truth, &self.history)?;
         if let Some(server) = &self.server {
@@ -593,7 +593,6 @@ impl World {
         let port = u16::try_from(1024 + self.next_pipe % 60_000).expect("a port");
         let conn = server.accept(lane, now, format!("10.0.0.{}", id % 250 + 1), port);
         let pipe = Pipe {
-            client: id,
             lane,
             conn: Some(conn),
             to_server: std::collections::VecDeque::new(),
@@ -704,7 +703,7 @@ fn link_is_ready(server: &Server, link: &Link) -> bool {
 }
 
 /// A store against the transactions up to it.
-pub fn judge_store(store: &Store, truth: &[TxnEntry]) -> Result<(), Violation> {
+pub(crate) fn judge_store(store: &Store, truth: &[TxnEntry]) -> Result<(), Violation> {
     let mut model = Model::new();
     let mut changes = Vec::new();
     for entry in truth.iter().take_while(|entry| entry.header.zxid <= store.last_zxid()) {

@@ -2,7 +2,7 @@
 
 /// Builds the simulator with the planted bugs, into a folder of its own, and runs it there.
 #[cfg(not(ostler_zoo))]
-pub fn run() -> anyhow::Result<bool> {
+pub(crate) fn run() -> anyhow::Result<bool> {
     use anyhow::Context as _;
 
     let variable = |name, other: &str| std::env::var_os(name).unwrap_or_else(|| other.into());
@@ -20,7 +20,7 @@ pub fn run() -> anyhow::Result<bool> {
 #[cfg(ostler_zoo)]
 #[expect(clippy::print_stdout, reason = "the report of a command")]
 #[expect(clippy::unnecessary_wraps, reason = "the other build can fail")]
-pub fn run() -> anyhow::Result<bool> {
+pub(crate) fn run() -> anyhow::Result<bool> {
     use std::time::{Duration, Instant};
 
     use ostler_store::zoo::{Mutation, plant};

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use ostler_client::Request;
+use ostler_client::session::Ending;
 use ostler_wire::txn::{Txn, TxnEntry};
 use ostler_wire::{SessionId, Zxid};
 
@@ -12,7 +13,7 @@ use crate::history::{History, Item, Op, Outcome};
 use crate::model::{Change, Model};
 
 /// Judges a whole history; `truth` is every transaction that was agreed, oldest first.
-pub fn check(truth: &[TxnEntry], history: &History) -> Result<(), Violation> {
+pub(crate) fn check(truth: &[TxnEntry], history: &History) -> Result<(), Violation> {
     let changes = replay(truth, history)?;
     for (place, story) in history.sessions.iter().enumerate() {
         check_order(place, &story.items, &history.ops)?;
@@ -133,17 +134,36 @@ fn find_op(
     Err(violation!("{:?} at {} was asked for by nobody", entry.txn, header.zxid))
 }
 
-/// The answers of a session never go back, whatever connection they came by.
+/// The answers of a session never go back, whatever connection they came by; it keeps its id, and nothing comes
+/// after its end.
 fn check_order(place: usize, items: &[Item], ops: &[Op]) -> Result<(), Violation> {
     let mut last = Zxid::ZERO;
+    let mut id = None;
+    let mut ended = false;
     for item in items {
-        if let Item::Reply(op) = item
-            && let Outcome::Answered { zxid, .. } = &ops[*op].outcome
-        {
-            if *zxid < last {
-                return Err(violation!("session {place} was answered with {zxid} after {last}"));
+        if ended {
+            return Err(violation!("session {place} was told {item:?} after its end"));
+        }
+        match item {
+            Item::Reply(op) => {
+                let Outcome::Answered { zxid, .. } = &ops[*op].outcome else { continue };
+                if *zxid < last {
+                    return Err(violation!("session {place} was answered with {zxid} after {last}"));
+                }
+                last = *zxid;
             }
-            last = *zxid;
+            Item::Connected(session) => {
+                if *id.get_or_insert(*session) != *session {
+                    return Err(violation!("session {place} became {session}"));
+                }
+            }
+            Item::Ended(ending) => {
+                if *ending == Ending::AuthFailed {
+                    return Err(violation!("session {place} was refused for credentials that it never gave"));
+                }
+                ended = true;
+            }
+            Item::Event { .. } | Item::Disconnected => {}
         }
     }
     Ok(())

@@ -1,14 +1,14 @@
 //! The judges. None of them searches: every reply carries a zxid, so what it must have been is read off the one
 //! sequence of transactions.
 
-pub mod answers;
-pub mod clients;
-pub mod state;
-pub mod watches;
+pub(crate) mod answers;
+pub(crate) mod clients;
+pub(crate) mod state;
+pub(crate) mod watches;
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation(pub String);
+pub(crate) struct Violation(pub String);
 
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

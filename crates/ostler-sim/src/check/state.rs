@@ -1,28 +1,13 @@
-//! A recovered tree against the model at the same zxid: by a hash of all that can be seen, and, if that differs, by
-//! saying where.
+//! A recovered tree against the model at the same zxid: everything that can be seen, and the tree's own sums.
 
 use ostler_tree::Store;
 use ostler_wire::acl::Acl;
 
 use super::{Violation, violation};
-use crate::model::{Fingerprint, Model};
-
-/// A hash of a store, comparable with that of a model.
-#[must_use]
-pub fn fingerprint(store: &Store) -> u64 {
-    let mut print = Fingerprint::default();
-    let mut paths = Vec::new();
-    walk(store, "/", &mut paths);
-    paths.sort_unstable();
-    for path in &paths {
-        let (data, stat) = store.data(path, &[]).expect("the walk found it");
-        print.node(path, data, &acl_of(store, path), &stat);
-    }
-    print.finish(store.sessions())
-}
+use crate::model::Model;
 
 /// Compares in full and says what differs.
-pub fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
+pub(crate) fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
     if store.last_zxid() != model.zxid() {
         return Err(violation!("the tree is at {}, the model at {}", store.last_zxid(), model.zxid()));
     }
@@ -68,7 +53,7 @@ pub fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
 }
 
 /// The tree's own sums: its digest against the one that the newest transaction says, and what replay found.
-pub fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
+pub(crate) fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
     let check = store.digest_check();
     if check.mismatches > 0 {
         return Err(violation!(
