@@ -1,5 +1,5 @@
 //! The shell around the node: sockets, threads, files, signals and configuration. It decides nothing that the
-//! protocol says; start reading in [`run`].
+//! protocol says; start reading in `run.rs`.
 
 mod admission;
 mod clock;

@@ -31,10 +31,15 @@ impl Store {
     }
 
     /// Ends sessions that own ephemerals but are not in the session table, as a server does once it has loaded.
-    /// Nothing of it is logged: every server does the same.
+    /// Nothing of it is logged: every server does the same. An owner that marks a TTL node is left alone: Java takes
+    /// it for a session while extended types are off, and deletes nodes that only lack a setting.
     pub fn clear_dead_sessions(&mut self) -> Vec<SessionId> {
-        let dead: Vec<SessionId> =
-            self.ephemerals.keys().filter(|id| !self.sessions.contains_key(id)).copied().collect();
+        let dead: Vec<SessionId> = self
+            .ephemerals
+            .keys()
+            .filter(|id| !self.sessions.contains_key(id) && id.0.cast_unsigned() >> 40 != 0xff_0000)
+            .copied()
+            .collect();
         for id in &dead {
             self.close_session(*id, self.last_zxid, None, &mut Vec::new());
         }

@@ -1,7 +1,7 @@
 //! The four-letter words: small questions an operator types on the client port, answered in plain text.
 //!
 //! [`words`] recognises them and knows which are open, [`report`] is what the server must know to answer, [`render`] and
-//! [`mntr`] are the texts. Everything here is pure; the lanes gather the reports and close the connection after the
+//! `mntr` are the texts. Everything here is pure; the lanes gather the reports and close the connection after the
 //! answer. Answers to the `org.apache.zookeeper.server.command` package; the texts are those of 3.9.5, and the recorded
 //! answers of such a server are in `fixtures`.
 
