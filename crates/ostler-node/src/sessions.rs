@@ -114,9 +114,13 @@ impl Sessions {
             return;
         }
         session.heard_ms = touch.heard_ms;
-        session.timeout_ms = touch.timeout_ms;
+        let same_timeout = std::mem::replace(&mut session.timeout_ms, touch.timeout_ms) == touch.timeout_ms;
         let timeout = u64::try_from(touch.timeout_ms).unwrap_or(0);
-        let deadline = ((touch.heard_ms + timeout) / tick + 1) * tick;
+        let mut deadline = ((touch.heard_ms + timeout) / tick + 1) * tick;
+        if same_timeout && session.deadline_ms != u64::MAX {
+            // It was given more time, and what it said before that comes to be known only now.
+            deadline = deadline.max(session.deadline_ms);
+        }
         if deadline == session.deadline_ms {
             return;
         }
@@ -248,6 +252,21 @@ mod tests {
         sessions.postpone(4500);
         assert_eq!(sessions.next_deadline_ms(), Some(8000));
         assert!(sessions.due(7000).is_empty());
+    }
+
+    #[test]
+    fn a_late_touch_does_not_take_back_the_time_that_was_given() {
+        let mut sessions = Sessions::new(1000, 1, 0);
+        sessions.track(S, 2000, 0, None);
+        sessions.postpone(30_000);
+        assert_eq!(sessions.next_deadline_ms(), Some(33_000));
+        sessions.touch(touch(500, 2000));
+        assert_eq!(sessions.next_deadline_ms(), Some(33_000));
+        sessions.touch(touch(32_000, 2000));
+        assert_eq!(sessions.next_deadline_ms(), Some(35_000));
+        // A client that comes back with a shorter timeout gets just that.
+        sessions.touch(touch(32_500, 1000));
+        assert_eq!(sessions.next_deadline_ms(), Some(34_000));
     }
 
     #[test]

@@ -31,8 +31,8 @@ const CUTS: [PowerCut; 8] = [
     PowerCut::Anything,
     PowerCut::Anything,
 ];
-/// How many bits of each file rot at the most.
-const FLIPS_A_FILE: u64 = 400;
+/// How many bits of each file rot at the most, in a full run and in a short one.
+const FLIPS_A_FILE: [u64; 2] = [400, 10];
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -358,7 +358,8 @@ fn rot(course: &Course, plan: &Plan, tally: &Tally) -> Result<(), Violation> {
         for name in disk.list(dir).map_err(|error| violation!("{error}"))? {
             let path = FilePath::new(dir, name);
             let length = disk.open(&path).and_then(|file| disk.length(&file)).unwrap_or(0);
-            let step = (length * 8 / FLIPS_A_FILE).max(1) | 1;
+            let most = FLIPS_A_FILE[usize::from(plan.recoveries.is_some())];
+            let step = (length * 8 / most).max(1) | 1;
             let mut bit = 0;
             while bit < length * 8 {
                 flip(&world, &disk, &path, bit, tally)
