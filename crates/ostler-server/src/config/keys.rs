@@ -416,10 +416,20 @@ pub fn suggest(written: &str) -> Option<String> {
         .map(|name| (*name).to_owned())
         .chain(tls)
         .filter(|name| name.len().abs_diff(bare.len()) <= nearest(name))
+        .filter(|name| differing_letters(&bare, name) <= nearest(name))
         .map(|name| (distance(&bare, &name.to_ascii_lowercase()), name))
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, name)| *distance <= nearest(name) && *distance * 3 <= name.len())
         .map(|(_, name)| name)
+}
+
+/// At least so many letters have to be changed: those that are in one text and not in the other. Costs next to nothing
+/// and spares most comparisons.
+fn differing_letters(from: &str, to: &str) -> usize {
+    let letters =
+        |text: &str| text.bytes().fold(0_u64, |set, byte| set | 1 << (byte.to_ascii_lowercase() & 63));
+    let (from, to) = (letters(from), letters(to));
+    (from & !to).count_ones().max((to & !from).count_ones()) as usize
 }
 
 /// How many letters to insert, drop, replace or swap with their neighbour to make one text the other.

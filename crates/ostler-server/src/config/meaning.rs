@@ -465,9 +465,9 @@ impl ServerConfig {
             let (whitelist, unknown) = Whitelist::parse(&setting.value);
             self.four_letter_whitelist = whitelist;
             for name in unknown {
-                let near = words::ALL.into_iter().filter(|word| *word != Word::TelnetClose);
+                let near = words::ALL.into_iter().filter(|word| name.len() < 8 && *word != Word::TelnetClose);
                 let near = near.min_by_key(|word| keys::distance(&name, word.name()));
-                let near = near.filter(|word| name.len() < 8 && keys::distance(&name, word.name()) <= 2);
+                let near = near.filter(|word| keys::distance(&name, word.name()) <= 2);
                 let meant = near.map(|word| format!("; did you mean {word}?")).unwrap_or_default();
                 let message = format!("{name:?} is no four-letter word{meant}");
                 self.warnings.push(setting.remark(Severity::Warn, message));

@@ -597,3 +597,22 @@ fn every_key_with_every_kind_of_value_gives_a_configuration_or_an_error() {
         }
     }
 }
+
+/// Found by fuzzing: a file of keys that nobody knows took seconds, each being compared with every known one.
+#[test]
+fn many_unknown_keys_take_no_time() {
+    let mut text = "dataDir=/d\nclientPort=2181\n".to_owned();
+    for number in 0..4000 {
+        text.push_str(&format!("maxClientCnxnz{number}=1\n"));
+    }
+    text.push_str(&format!("4lw.commands.whitelist={}\n", "ruokk".repeat(4000)));
+    let started = std::time::Instant::now();
+    let config = ServerConfig::from_text("zoo.cfg", text.as_bytes(), None, &EnvSettings::default()).unwrap();
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(config.warnings.len(), 4001);
+    assert!(
+        config.warnings[0].to_string().contains("did you mean maxClientCnxns?"),
+        "{}",
+        config.warnings[0]
+    );
+}
