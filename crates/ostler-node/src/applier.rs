@@ -6,10 +6,10 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ostler_store::zoo::{self, Mutation};
 use ostler_tree::{Change, Outcome, Store};
 use ostler_wire::Zxid;
 use ostler_wire::txn::{Txn, TxnEntry};
+use ostler_wire::zoo::{self, Mutation};
 
 use crate::io::{CloseReason, ConnId, LaneBatch, LaneId, Letter};
 use crate::sessions::Sessions;

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use ostler_tree::{Change, Outcome};
+use ostler_tree::{Change, Outcome, Store};
 use ostler_wire::client::write::Write;
 use ostler_wire::{Id, SessionId, Zxid};
-use ostler_zab::{Generation, Proposal};
+use ostler_zab::{Generation, LinkId, Proposal};
 
 /// One I/O thread, counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +96,30 @@ pub enum Input {
     LogRoom,
     /// The snapshot that was asked for is written, or given up.
     SnapshotDone,
+    /// What other members do, and what was asked for with [`Output::Peer`].
+    Peer(ostler_zab::Input),
+    /// The whole tree that the leader announced has arrived.
+    TreeArrived {
+        /// The link that it came by.
+        link: LinkId,
+        /// The tree.
+        store: Box<Store>,
+    },
+    /// What [`Output::SaveTree`] asked for is done and durable.
+    TreeSaved {
+        /// The tree, given back.
+        store: Box<Store>,
+        /// As it came with the output.
+        generation: Generation,
+    },
+    /// What [`Output::Truncate`] asked for is done and durable.
+    Truncated {
+        /// The store as it was read from the disk afterwards, and the history that it goes on from; `None` if no
+        /// snapshot is low enough to begin from: then nothing was changed.
+        result: Option<Box<Store>>,
+        /// As it came with the output.
+        generation: Generation,
+    },
 }
 
 /// When a session was last heard from.
@@ -123,6 +147,28 @@ pub enum Output {
     RollLog,
     /// Take a snapshot, and answer with [`Input::SnapshotDone`].
     Snapshot,
+    /// For the other members, or for the disk: every output of the peer that has no variant here.
+    Peer(ostler_zab::Output),
+    /// Cut the log behind `to`, put newer snapshots aside, read a store anew from what is left, all of it durable;
+    /// answer with [`Input::Truncated`].
+    Truncate {
+        /// The last zxid to keep.
+        to: Zxid,
+        /// To be given back.
+        generation: Generation,
+    },
+    /// Make this tree durable as the snapshot of `zxid`, put everything older aside, and answer with
+    /// [`Input::TreeSaved`].
+    SaveTree {
+        /// The tree.
+        store: Box<Store>,
+        /// Everything up to here is in it.
+        zxid: Zxid,
+        /// To be given back.
+        generation: Generation,
+    },
+    /// Borrow the store exclusively and put this one in its place, before anything else is handled.
+    Install(Box<Store>),
     /// Something is committed: borrow the store exclusively and call [`crate::Node::apply`].
     Apply,
     /// Put this into a lane's inbox.

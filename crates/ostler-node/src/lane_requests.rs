@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ostler_store::zoo::{self, Mutation};
 use ostler_tree::{Namespaces, Store, WatchTable};
 use ostler_wire::client::connect::{ConnectRequest, ConnectResponse, session_password};
 use ostler_wire::client::event::{self, EventType};
@@ -13,6 +12,7 @@ use ostler_wire::client::write::Write;
 use ostler_wire::client::{AuthRequest, RequestHeader};
 use ostler_wire::frame::{self, Head};
 use ostler_wire::jute::{Reader, Writer};
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{Acl, Code, Id, OpCode, SessionId, Xid, Zxid, acl};
 
 use crate::auth;

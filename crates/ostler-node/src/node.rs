@@ -107,12 +107,19 @@ impl Node {
             }
             Input::Touches { lane, round, touches } => self.on_touches(now, lane, round, &touches, store),
             Input::Persisted { zxid, generation } => {
-                self.peer.handle(ostler_zab::Input::Persisted { zxid, generation });
+                self.peer.handle(now.mono_ms, ostler_zab::Input::Persisted { zxid, generation });
                 self.drain_peer();
             }
             Input::LogFull => self.on_log_full(),
             Input::LogRoom => self.log_full = false,
             Input::SnapshotDone => self.snapshots.running = false,
+            Input::Peer(input) => {
+                self.peer.handle(now.mono_ms, input);
+                self.drain_peer();
+            }
+            Input::TreeArrived { .. } | Input::TreeSaved { .. } | Input::Truncated { .. } => {
+                unreachable!("a standalone server has no leader to take a tree from")
+            }
         }
     }
 
@@ -249,7 +256,7 @@ impl Node {
             return self.close(conn, CloseReason::DiskFull);
         }
         let entry = self.decide(now, write, asker, store);
-        self.propose(entry, Origin::Client { conn }, behind_reads);
+        self.propose(now, entry, Origin::Client { conn }, behind_reads);
     }
 
     fn on_touches(&mut self, now: Now, lane: LaneId, round: u64, touches: &[Touch], store: &Store) {
@@ -288,14 +295,14 @@ impl Node {
     /// A transaction of the server's own, in the name of a session or (0) of nobody.
     fn propose_own(&mut self, now: Now, session: SessionId, write: Write, origin: Origin, store: &Store) {
         let entry = self.decide(now, write, &Asker { session, ..Asker::server() }, store);
-        self.propose(entry, origin, false);
+        self.propose(now, entry, origin, false);
     }
 
-    fn propose(&mut self, entry: TxnEntry, origin: Origin, behind_reads: bool) {
+    fn propose(&mut self, now: Now, entry: TxnEntry, origin: Origin, behind_reads: bool) {
         let (zxid, bytes) = (entry.header.zxid, encode(&entry));
         let size = bytes.len() as u64;
         self.applier.push(entry, origin, behind_reads);
-        self.peer.handle(ostler_zab::Input::Propose(Proposal { zxid, bytes }));
+        self.peer.handle(now.mono_ms, ostler_zab::Input::Propose(Proposal { zxid, bytes }));
         self.drain_peer();
         if self.snapshots.count_txn(size) {
             self.outputs.push_back(Output::RollLog);
@@ -315,6 +322,7 @@ impl Node {
                     self.applier.commit(upto);
                     self.outputs.push_back(Output::Apply);
                 }
+                output => self.outputs.push_back(Output::Peer(output)),
             }
         }
     }

@@ -82,6 +82,9 @@ impl Server {
                 }
                 Output::Send(_, batch) => self.batches.push(batch),
                 Output::Apply | Output::RollLog | Output::Snapshot => {}
+                Output::Peer(_) | Output::Truncate { .. } | Output::SaveTree { .. } | Output::Install(_) => {
+                    unreachable!("a standalone server has no peers")
+                }
             }
         }
     }

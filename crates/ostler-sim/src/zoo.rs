@@ -23,7 +23,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
 pub(crate) fn run() -> anyhow::Result<bool> {
     use std::time::{Duration, Instant};
 
-    use ostler_store::zoo::{Mutation, plant};
+    use ostler_wire::zoo::{Mutation, plant};
 
     let mut missed = 0;
     for mutation in Mutation::ALL {

@@ -14,7 +14,6 @@ pub mod restore;
 pub mod sim;
 pub mod snapshot;
 pub mod writer;
-pub mod zoo;
 
 pub use disk::{Dir, Disk, DiskError, DiskErrorKind, DiskOp, DiskResult, FilePath};
 pub use error::{Damage, Error, Result};

@@ -9,7 +9,7 @@ use crate::disk::{Dir, Disk, FilePath};
 use crate::error::{Error, Result};
 use crate::names::{self, Named};
 use crate::snapshot::{self, Limits};
-use crate::zoo::{self, Mutation};
+use ostler_wire::zoo::{self, Mutation};
 
 /// The fewest snapshots to keep; Java's too.
 pub const MIN_RETAIN: usize = 3;

@@ -10,7 +10,7 @@ use crate::disk::{Disk, FilePath};
 use crate::error::{Error, Result};
 use crate::log::{End, LogReader, Record};
 use crate::names::{self, Named};
-use crate::zoo::{self, Mutation};
+use ostler_wire::zoo::{self, Mutation};
 
 /// Something odd that does not keep the server from starting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -13,7 +13,7 @@ use crate::disk::{Dir, Disk, DiskError, DiskErrorKind, DiskResult, FilePath};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::names;
-use crate::zoo::{self, Mutation};
+use ostler_wire::zoo::{self, Mutation};
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy)]

@@ -14,6 +14,7 @@ pub mod path;
 pub mod quorum;
 pub mod stat;
 pub mod txn;
+pub mod zoo;
 
 pub use acl::{Acl, Id};
 pub use code::Code;

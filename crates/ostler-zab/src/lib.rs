@@ -1,10 +1,25 @@
 //! Who leads, and in what order transactions happen: the ensemble protocol as a value. It knows zxids and opaque
-//! bytes; no znodes, files, sockets or clocks. Today it holds the role of a server alone and the quorum types;
-//! election, leader and learner join them here.
+//! bytes; no znodes, files, sockets or clocks.
+//!
+//! [`Peer`] is the whole of it: [`Input`] is everything that can happen to it, [`Output`] everything that it can
+//! want. Contract: `handle`, then `poll_output` until `None`, and only then wait. Time is an argument, in
+//! milliseconds of a clock that never goes back.
 
+mod core;
+mod election;
+mod history;
+mod io;
+mod leader;
+mod learner;
 pub mod peer;
 pub mod quorum;
 mod solo;
+mod sync;
 
-pub use peer::{Generation, Input, Output, Peer, Proposal};
+pub use crate::core::{Epochs, PeerConfig};
+pub use election::{Elected, is_better};
+pub use history::{History, Limit};
+pub use io::{EpochKind, Generation, Input, LinkId, Output, Proposal, Reason, Standing};
+pub use peer::Peer;
 pub use quorum::{JointQuorum, Quorum, QuorumError};
+pub use sync::{Plan, decide};

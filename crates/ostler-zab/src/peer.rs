@@ -1,82 +1,118 @@
-//! One member of the ensemble: its role and the one place where it takes input. A proposal is a zxid and opaque
-//! bytes: what they do to the tree is not known here.
+//! One member of the ensemble: its role and the one place where it takes input. Answers to Java's `QuorumPeer` and
+//! the receiving thread of `FastLeaderElection`.
+//!
+//! A role ends by any failure and leads back to looking. In between the peer settles: what was appended becomes
+//! durable, and the whole log, committed or not, is delivered, so that memory equals disk before the next vote
+//! (ZOOKEEPER-2845, 4882, 5094). The zxid of a vote is thus always that of a durable log without holes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use bytes::Bytes;
+use ostler_wire::quorum::{Notification, Packet, PeerState, Vote};
 use ostler_wire::{ServerId, Zxid};
 
+use crate::core::{Core, Epochs, PeerConfig};
+use crate::election::{Elected, Election, Electorate, Step};
+use crate::history::History;
+use crate::io::{Generation, Input, LinkId, Output, Proposal, Reason, Standing};
+use crate::leader::{End, Leader};
+use crate::learner::Learner;
+use crate::quorum::JointQuorum;
 use crate::solo::Solo;
 
-/// A transaction on its way to a quorum.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proposal {
-    /// Its place in the order.
-    pub zxid: Zxid,
-    /// The encoded transaction.
-    pub bytes: Bytes,
-}
-
-/// What can happen to a peer.
-#[derive(Debug)]
-pub enum Input {
-    /// The node decided on a transaction; only in a role that proposes. The zxid is [`Peer::next_zxid`].
-    Propose(Proposal),
-    /// The own log is durable up to here, in this generation of the role.
-    Persisted {
-        /// All up to and including this one are on disk.
-        zxid: Zxid,
-        /// The generation in which they were appended.
-        generation: Generation,
-    },
-}
-
-/// What a peer wants done.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Append to the own log and say when it is durable.
-    Append {
-        /// What to append.
-        proposal: Proposal,
-        /// To be given back with [`Input::Persisted`].
-        generation: Generation,
-    },
-    /// A quorum has all up to here: apply them.
-    Commit {
-        /// The newest committed zxid.
-        upto: Zxid,
-    },
-}
-
-/// Counts the roles that a peer has had. What was asked for in an earlier role and arrives in a later one is stale
-/// and is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Generation(pub u64);
+/// Learners that may wait for this server to find out that it leads.
+const MAX_EARLY: usize = 64;
+/// The vote of a server that cannot be elected.
+const NOT_ELECTABLE: Vote = Vote { leader: ServerId(i64::MIN), zxid: Zxid(i64::MIN), epoch: i64::MIN };
 
 /// What a peer is at the moment.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Role {
     /// An ensemble of one.
     Solo(Solo),
+    /// A role ended; the disk is still at work for it.
+    Settling,
+    Looking(Election),
+    Leading(Box<Leader>),
+    Learning(Box<Learner>),
 }
 
-/// One member of the ensemble. Contract: `handle`, then `poll_output` until `None`, and only then wait.
-#[derive(Debug)]
+/// One member of the ensemble. Contract: `handle`, then `poll_output` until `None`, and only then wait for input or
+/// for [`Self::poll_timeout`].
+#[derive(Debug, Clone)]
 pub struct Peer {
+    core: Core,
     role: Role,
-    generation: Generation,
-    outputs: VecDeque<Output>,
+    /// The result of the last election, as it is told to those who look.
+    elected: Option<Elected>,
+    /// The round of the last election.
+    round: i64,
+    connected: BTreeSet<ServerId>,
+    /// Learners that came before this server knew that it leads.
+    early: VecDeque<(LinkId, Option<Packet>)>,
+    /// Why the last role ended.
+    last_end: Option<Reason>,
 }
 
 impl Peer {
     /// A standalone server whose log is durable, and wholly committed, up to `last`.
     #[must_use]
     pub fn solo(server: ServerId, last: Zxid) -> Self {
-        Self {
-            role: Role::Solo(Solo::new(server, last)),
-            generation: Generation(1),
+        let config = PeerConfig {
+            server,
+            quorum: JointQuorum::new(crate::quorum::Quorum::solo(server)),
+            observer: false,
+            tick_ms: 0,
+            init_limit_ticks: 0,
+            sync_limit_ticks: 0,
+            max_waiting_bytes: 0,
+            force_snapshot: false,
+        };
+        // Nobody will ask for what was delivered.
+        let history = History::new(last, [], crate::history::Limit { count: 0, bytes: 0 });
+        let mut peer =
+            Self::with_role(config, Epochs { accepted: 0, current: 0 }, history, Role::Solo(Solo::new(last)));
+        peer.core.generation = Generation(1);
+        peer
+    }
+
+    /// A member of an ensemble, with what its disk holds: all of `history` is durable and applied to the tree. Give
+    /// it [`Self::start`] before anything else.
+    #[must_use]
+    pub fn member(config: PeerConfig, epochs: Epochs, history: History) -> Self {
+        Self::with_role(config, epochs, history, Role::Settling)
+    }
+
+    fn with_role(config: PeerConfig, epochs: Epochs, history: History, role: Role) -> Self {
+        let core = Core {
+            config,
+            epochs,
+            history,
+            generation: Generation(0),
+            disk: None,
             outputs: VecDeque::new(),
+            members: None,
+            members_version: 0,
+        };
+        Self {
+            core,
+            role,
+            elected: None,
+            round: 0,
+            connected: BTreeSet::new(),
+            early: VecDeque::new(),
+            last_end: None,
         }
+    }
+
+    /// The member list as text, with its version, as it is told to other members.
+    pub fn set_members(&mut self, version: i64, text: bytes::Bytes) {
+        self.core.members = Some(text);
+        self.core.members_version = version;
+    }
+
+    /// Begins to look for a leader.
+    pub fn start(&mut self, now_ms: u64) {
+        self.settle(now_ms);
     }
 
     /// The zxid that the next proposal takes; `None` in a role that does not propose.
@@ -84,59 +120,421 @@ impl Peer {
     pub fn next_zxid(&self) -> Option<Zxid> {
         match &self.role {
             Role::Solo(solo) => Some(solo.next_zxid()),
+            Role::Leading(leader) => leader.next_zxid(),
+            Role::Settling | Role::Looking(_) | Role::Learning(_) => None,
         }
     }
 
     /// Takes one input.
-    pub fn handle(&mut self, input: Input) {
-        match (&mut self.role, input) {
-            (Role::Solo(solo), Input::Propose(proposal)) => {
-                solo.on_propose(&proposal);
-                self.outputs.push_back(Output::Append { proposal, generation: self.generation });
-            }
-            (Role::Solo(solo), Input::Persisted { zxid, generation }) => {
-                if generation == self.generation
-                    && let Some(upto) = solo.on_persisted(zxid)
-                {
-                    self.outputs.push_back(Output::Commit { upto });
+    pub fn handle(&mut self, now_ms: u64, input: Input) {
+        match input {
+            Input::Persisted { .. }
+            | Input::EpochWritten { .. }
+            | Input::Truncated { .. }
+            | Input::SnapshotSaved { .. } => self.on_disk(&input, now_ms),
+            Input::Propose(proposal) => self.on_propose(proposal, now_ms),
+            Input::LogFull => match self.role {
+                Role::Leading(_) | Role::Learning(_) => self.end_role(Reason::DiskFull, now_ms),
+                Role::Solo(_) | Role::Settling | Role::Looking(_) => {}
+            },
+            Input::Notification { from, notification } => self.on_notification(from, &notification, now_ms),
+            Input::ElectionLink { server, up } => self.on_election_link(server, up, now_ms),
+            Input::LearnerArrived { link } => self.on_learner_arrived(link, now_ms),
+            Input::LeaderReached { link, generation } => match &mut self.role {
+                Role::Learning(learner) if generation == self.core.generation => {
+                    learner.on_leader_reached(&mut self.core, link, now_ms);
+                }
+                _ => self.core.close(link, Reason::RoleEnded),
+            },
+            Input::LeaderUnreachable { generation } => {
+                if matches!(&self.role, Role::Learning(_)) && generation == self.core.generation {
+                    self.end_role(Reason::Unreachable, now_ms);
                 }
             }
+            Input::Heard { link } => match &mut self.role {
+                Role::Leading(leader) => leader.on_heard(&self.core, link, now_ms),
+                Role::Learning(learner) => learner.on_heard(&self.core, link, now_ms),
+                Role::Solo(_) | Role::Settling | Role::Looking(_) => {}
+            },
+            Input::LinkDown { link } => self.on_link_down(link, now_ms),
+            Input::SnapshotArrived { link } => {
+                if let Role::Learning(learner) = &mut self.role {
+                    let end = learner.on_snapshot_arrived(&mut self.core, link, now_ms);
+                    self.check(end, now_ms);
+                }
+            }
+            Input::Packet { link, packet } => {
+                let end = match &mut self.role {
+                    Role::Settling | Role::Looking(_) => {
+                        // A learner says who it is and then waits for an answer.
+                        if let Some((_, first)) = self.early.iter_mut().find(|(early, _)| *early == link) {
+                            first.get_or_insert(packet);
+                        }
+                        Ok(())
+                    }
+                    Role::Leading(leader) => leader.on_packet(&mut self.core, link, packet, now_ms),
+                    Role::Learning(learner) => learner.on_packet(&mut self.core, link, packet, now_ms),
+                    Role::Solo(_) => Ok(()),
+                };
+                self.check(end, now_ms);
+            }
+        }
+    }
+
+    /// Does what time asks for.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        match &mut self.role {
+            Role::Solo(_) | Role::Settling => {}
+            Role::Looking(election) => {
+                let electorate = Electorate { quorum: &self.core.config.quorum, connected: &self.connected };
+                let step = election.handle_timeout(now_ms, electorate);
+                self.on_step(step, now_ms);
+            }
+            Role::Leading(leader) => {
+                let end = leader.handle_timeout(&mut self.core, now_ms);
+                self.check(end, now_ms);
+            }
+            Role::Learning(learner) => {
+                let end = learner.handle_timeout(now_ms);
+                self.check(end, now_ms);
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is to be called, and for what.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(u64, &'static str)> {
+        match &self.role {
+            Role::Solo(_) | Role::Settling => None,
+            Role::Looking(election) => Some((election.deadline_ms(), "election")),
+            Role::Leading(leader) => Some((leader.deadline_ms(), "leader")),
+            Role::Learning(learner) => Some((learner.deadline_ms(), "silence of the leader")),
         }
     }
 
     /// The next thing that the peer wants done.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.core.outputs.pop_front()
+    }
+
+    /// Ends the role in good order: the others need not wait until they find out.
+    pub fn resign(&mut self, now_ms: u64) {
+        if matches!(self.role, Role::Leading(_) | Role::Learning(_)) {
+            self.end_role(Reason::RoleEnded, now_ms);
+        }
+    }
+
+    fn on_propose(&mut self, proposal: Proposal, now_ms: u64) {
+        match &mut self.role {
+            Role::Solo(solo) => solo.on_propose(&mut self.core, proposal),
+            Role::Leading(leader) => {
+                leader.on_propose(&mut self.core, proposal, now_ms);
+                if leader.next_zxid().is_none() {
+                    self.end_role(Reason::EpochExhausted, now_ms);
+                }
+            }
+            Role::Settling | Role::Looking(_) | Role::Learning(_) => {
+                unreachable!("only a role with a next zxid takes proposals")
+            }
+        }
+    }
+
+    fn on_disk(&mut self, input: &Input, now_ms: u64) {
+        if !self.core.on_disk(input) {
+            return;
+        }
+        match &mut self.role {
+            Role::Solo(_) => {
+                let persisted = self.core.history.persisted();
+                self.core.deliver(persisted);
+            }
+            Role::Settling => self.settle(now_ms),
+            Role::Looking(_) => {}
+            Role::Leading(leader) => {
+                let end = match *input {
+                    Input::Persisted { zxid, .. } => {
+                        leader.on_persisted(&mut self.core, zxid);
+                        Ok(())
+                    }
+                    Input::EpochWritten { which, .. } => {
+                        leader.on_epoch_written(&mut self.core, which, now_ms)
+                    }
+                    _ => Ok(()),
+                };
+                self.check(end, now_ms);
+            }
+            Role::Learning(learner) => {
+                let end = learner.on_disk(&mut self.core, input, now_ms);
+                self.check(end, now_ms);
+            }
+        }
+    }
+
+    fn check(&mut self, end: End, now_ms: u64) {
+        if let Err(reason) = end {
+            self.end_role(reason, now_ms);
+        }
+    }
+
+    fn end_role(&mut self, reason: Reason, now_ms: u64) {
+        self.last_end = Some(reason);
+        match std::mem::replace(&mut self.role, Role::Settling) {
+            Role::Leading(leader) => {
+                let links: Vec<LinkId> = leader.links().collect();
+                for link in links {
+                    self.core.close(link, reason);
+                    self.core.outputs.push_back(Output::LearnerGone { link });
+                }
+            }
+            Role::Learning(learner) => {
+                if let Some(link) = learner.link() {
+                    self.core.close(link, reason);
+                }
+            }
+            Role::Solo(_) | Role::Settling | Role::Looking(_) => {}
+        }
+        self.core.outputs.push_back(Output::Standing(Standing::Looking));
+        self.settle(now_ms);
+    }
+
+    /// Goes on to look for a leader once the disk is done: everything in the log is delivered then.
+    fn settle(&mut self, now_ms: u64) {
+        if !self.core.is_settled() {
+            return;
+        }
+        let last = self.core.history.last();
+        self.core.deliver(last);
+        self.core.generation.0 += 1;
+        let me = self.core.me();
+        let vote = if self.core.config.observer {
+            NOT_ELECTABLE
+        } else {
+            Vote { leader: me, zxid: last, epoch: self.core.epochs.current }
+        };
+        let mut election = Election::new(me, vote, self.round, now_ms);
+        let electorate = Electorate { quorum: &self.core.config.quorum, connected: &self.connected };
+        let step = election.begin(now_ms, electorate);
+        self.role = Role::Looking(election);
+        self.on_step(step, now_ms);
+    }
+
+    fn on_step(&mut self, step: Step, now_ms: u64) {
+        let Role::Looking(election) = &self.role else { return };
+        self.round = election.round();
+        if step.tell {
+            let (vote, round) = (election.vote(), election.round());
+            let notification =
+                Notification { state: PeerState::Looking, vote, round, members: self.core.members.clone() };
+            let others: Vec<ServerId> =
+                self.core.config.quorum.voters().filter(|voter| *voter != self.core.me()).collect();
+            for to in others {
+                self.core.outputs.push_back(Output::Notify { to, notification: notification.clone() });
+            }
+        }
+        if let Some(elected) = step.elected {
+            self.on_elected(elected, now_ms);
+        }
+    }
+
+    fn on_elected(&mut self, elected: Elected, now_ms: u64) {
+        self.elected = Some(elected);
+        self.round = elected.round;
+        if elected.leader == self.core.me() {
+            let mut leader = Leader::new(&mut self.core, now_ms);
+            let mut end = Ok(());
+            for (link, first) in std::mem::take(&mut self.early) {
+                leader.on_learner_arrived(&self.core, link, now_ms);
+                if let Some(packet) = first {
+                    end = end.and(leader.on_packet(&mut self.core, link, packet, now_ms));
+                }
+            }
+            self.role = Role::Leading(Box::new(leader));
+            self.check(end, now_ms);
+        } else {
+            for (link, _) in std::mem::take(&mut self.early) {
+                self.core.close(link, Reason::NotLeading);
+            }
+            self.role = Role::Learning(Box::new(Learner::new(&mut self.core, elected.leader, now_ms)));
+        }
+    }
+
+    fn on_election_link(&mut self, server: ServerId, up: bool, now_ms: u64) {
+        if up {
+            self.connected.insert(server);
+        } else {
+            self.connected.remove(&server);
+        }
+        if let Role::Looking(election) = &mut self.role {
+            let electorate = Electorate { quorum: &self.core.config.quorum, connected: &self.connected };
+            let step = election.recount(now_ms, electorate);
+            self.on_step(step, now_ms);
+        }
+    }
+
+    fn on_notification(&mut self, from: ServerId, notification: &Notification, now_ms: u64) {
+        let quorum = &self.core.config.quorum;
+        if !quorum.has_voter(from) {
+            // An observer, or a server that is to join: it asks, and is told.
+            return self.answer(from, self.round);
+        }
+        match &mut self.role {
+            Role::Solo(_) | Role::Settling => {}
+            Role::Looking(election) => {
+                if notification.state == PeerState::Looking && notification.round < election.round() {
+                    self.answer(from, self.round);
+                    return;
+                }
+                let electorate = Electorate { quorum, connected: &self.connected };
+                let step = election.handle(now_ms, from, notification, electorate);
+                self.on_step(step, now_ms);
+            }
+            Role::Leading(_) | Role::Learning(_) => {
+                if notification.state == PeerState::Looking {
+                    let round = self.elected.map_or(self.round, |elected| elected.round);
+                    self.answer(from, round);
+                }
+            }
+        }
+    }
+
+    /// Tells a server that looks how things stand here.
+    fn answer(&mut self, to: ServerId, round: i64) {
+        let vote = match (&self.role, self.elected) {
+            (Role::Looking(election), _) => election.vote(),
+            (_, Some(Elected { leader, zxid, epoch, .. })) => {
+                Vote { leader, zxid, epoch: self.epoch_of(epoch) }
+            }
+            (_, None) => return,
+        };
+        let notification =
+            Notification { state: self.state(), vote, round, members: self.core.members.clone() };
+        self.core.outputs.push_back(Output::Notify { to, notification });
+    }
+
+    /// Once the epoch is established the vote carries it, so that all members tell the same (ZOOKEEPER-1732).
+    fn epoch_of(&self, voted: i64) -> i64 {
+        match &self.role {
+            Role::Leading(leader) if leader.is_broadcasting() => leader.epoch(),
+            Role::Learning(learner) if learner.is_serving() => self.core.epochs.current,
+            _ => voted,
+        }
+    }
+
+    fn on_learner_arrived(&mut self, link: LinkId, now_ms: u64) {
+        match &mut self.role {
+            Role::Leading(leader) => leader.on_learner_arrived(&self.core, link, now_ms),
+            Role::Looking(_) | Role::Settling if self.early.len() < MAX_EARLY => {
+                self.early.push_back((link, None))
+            }
+            Role::Solo(_) | Role::Settling | Role::Looking(_) | Role::Learning(_) => {
+                self.core.close(link, Reason::NotLeading);
+            }
+        }
+    }
+
+    fn on_link_down(&mut self, link: LinkId, now_ms: u64) {
+        self.early.retain(|(early, _)| *early != link);
+        match &mut self.role {
+            Role::Leading(leader) => leader.on_link_down(&mut self.core, link),
+            Role::Learning(learner) if learner.link() == Some(link) => {
+                self.end_role(Reason::LinkDown, now_ms)
+            }
+            Role::Solo(_) | Role::Settling | Role::Looking(_) | Role::Learning(_) => {}
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn propose(peer: &mut Peer) -> Zxid {
-        let zxid = peer.next_zxid().unwrap();
-        peer.handle(Input::Propose(Proposal { zxid, bytes: Bytes::new() }));
-        assert!(matches!(peer.poll_output(), Some(Output::Append { .. })));
-        zxid
+/// What an operator or the node may ask.
+impl Peer {
+    /// What this server does, as it tells others.
+    #[must_use]
+    pub fn state(&self) -> PeerState {
+        match &self.role {
+            Role::Solo(_) | Role::Leading(_) => PeerState::Leading,
+            Role::Settling | Role::Looking(_) => PeerState::Looking,
+            Role::Learning(learner) if learner.observer() => PeerState::Observing,
+            Role::Learning(_) => PeerState::Following,
+        }
     }
 
-    #[test]
-    fn nothing_is_committed_before_it_is_durable() {
-        let mut peer = Peer::solo(ServerId(1), Zxid(4));
-        assert_eq!((propose(&mut peer), propose(&mut peer), propose(&mut peer)), (Zxid(5), Zxid(6), Zxid(7)));
-        assert_eq!(peer.poll_output(), None);
-        peer.handle(Input::Persisted { zxid: Zxid(6), generation: Generation(1) });
-        assert_eq!(peer.poll_output(), Some(Output::Commit { upto: Zxid(6) }));
-        peer.handle(Input::Persisted { zxid: Zxid(6), generation: Generation(1) });
-        assert_eq!(peer.poll_output(), None);
+    /// Whether a leader's epoch is established here, so that clients may be served.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        match &self.role {
+            Role::Solo(_) => true,
+            Role::Settling | Role::Looking(_) => false,
+            Role::Leading(leader) => leader.is_broadcasting(),
+            Role::Learning(learner) => learner.is_serving(),
+        }
     }
 
-    #[test]
-    fn what_an_earlier_role_asked_for_is_dropped() {
-        let mut peer = Peer::solo(ServerId(1), Zxid(0));
-        propose(&mut peer);
-        peer.handle(Input::Persisted { zxid: Zxid(1), generation: Generation(0) });
-        assert_eq!(peer.poll_output(), None);
+    /// Who leads, as far as is known.
+    #[must_use]
+    pub fn leader(&self) -> Option<ServerId> {
+        match &self.role {
+            Role::Solo(_) | Role::Leading(_) => Some(self.core.me()),
+            Role::Learning(learner) => Some(learner.leader()),
+            Role::Settling | Role::Looking(_) => None,
+        }
+    }
+
+    /// The link to the leader.
+    #[must_use]
+    pub fn leader_link(&self) -> Option<LinkId> {
+        match &self.role {
+            Role::Learning(learner) if learner.is_serving() => learner.link(),
+            _ => None,
+        }
+    }
+
+    /// The learners of a leader: link, server, whether it observes, whether it is in sync.
+    #[must_use]
+    pub fn learners(&self) -> Vec<(LinkId, ServerId, bool, bool)> {
+        match &self.role {
+            Role::Leading(leader) => leader.learners().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The last proposal of a leader.
+    #[must_use]
+    pub fn last_proposed(&self) -> Zxid {
+        match &self.role {
+            Role::Leading(leader) => leader.last_proposed(),
+            _ => self.core.history.last(),
+        }
+    }
+
+    /// What a leader knows to be on the disks of a quorum.
+    #[must_use]
+    pub fn committed(&self) -> Zxid {
+        match &self.role {
+            Role::Leading(leader) => leader.committed(),
+            _ => self.core.history.delivered(),
+        }
+    }
+
+    /// The epochs on disk.
+    #[must_use]
+    pub fn epochs(&self) -> Epochs {
+        self.core.epochs
+    }
+
+    /// The own log.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.core.history
+    }
+
+    /// Why the last role ended.
+    #[must_use]
+    pub fn last_end(&self) -> Option<Reason> {
+        self.last_end
+    }
+
+    /// The members with which a connection for notifications stands.
+    #[must_use]
+    pub fn connected(&self) -> &BTreeSet<ServerId> {
+        &self.connected
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ostler_wire::ServerId;
+use ostler_wire::{ServerId, Zxid};
 
 /// Who votes, and what makes a quorum of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,31 @@ impl Quorum {
         &self.voters
     }
 
+    /// What a server's vote for itself weighs; one that weighs nothing cannot lead (ZOOKEEPER-498).
+    #[must_use]
+    pub fn weight(&self, server: ServerId) -> u64 {
+        match &self.rule {
+            Rule::Majority => 1,
+            Rule::Hierarchical(groups) => {
+                groups.values().find_map(|group| group.weights.get(&server)).copied().unwrap_or(0)
+            }
+        }
+    }
+
+    /// The newest zxid that a quorum has, given what each server has; [`Zxid::ZERO`] if there is none.
+    #[must_use]
+    pub fn agreed(&self, acked: &BTreeMap<ServerId, Zxid>) -> Zxid {
+        let mut candidates: Vec<Zxid> = acked.values().copied().collect();
+        candidates.sort_unstable();
+        for candidate in candidates.into_iter().rev() {
+            let having = acked.iter().filter(|(_, zxid)| **zxid >= candidate).map(|(server, _)| *server);
+            if self.is_quorum(&having.collect()) {
+                return candidate;
+            }
+        }
+        Zxid::ZERO
+    }
+
     /// Whether these servers may decide. Servers that do not vote count for nothing.
     #[must_use]
     pub fn is_quorum(&self, servers: &BTreeSet<ServerId>) -> bool {
@@ -133,6 +158,32 @@ impl JointQuorum {
     #[must_use]
     pub fn new(current: Quorum) -> Self {
         Self { current, next: None }
+    }
+
+    /// Whether this server votes, now or after the change.
+    #[must_use]
+    pub fn has_voter(&self, server: ServerId) -> bool {
+        self.current.voters.contains(&server)
+            || self.next.as_ref().is_some_and(|next| next.voters.contains(&server))
+    }
+
+    /// Who votes, now or after the change.
+    pub fn voters(&self) -> impl Iterator<Item = ServerId> {
+        let next = self.next.iter().flat_map(|next| next.voters.difference(&self.current.voters));
+        self.current.voters.iter().chain(next).copied()
+    }
+
+    /// What a server's vote for itself weighs; one that weighs nothing cannot lead.
+    #[must_use]
+    pub fn weight(&self, server: ServerId) -> u64 {
+        self.current.weight(server)
+    }
+
+    /// The newest zxid that a quorum has, given what each server has.
+    #[must_use]
+    pub fn agreed(&self, acked: &BTreeMap<ServerId, Zxid>) -> Zxid {
+        let agreed = self.current.agreed(acked);
+        self.next.as_ref().map_or(agreed, |next| agreed.min(next.agreed(acked)))
     }
 
     /// Begins a change: from now on both quorums are needed.

@@ -15,7 +15,7 @@ use super::framing;
 use crate::disk::{Dir, Disk, DiskError, DiskOp, FilePath};
 use crate::error::Result;
 use crate::names::{self, Compression};
-use crate::zoo::{self, Mutation};
+use ostler_wire::zoo::{self, Mutation};
 
 /// Bytes gathered before they are written.
 const PIECE: usize = 256 << 10;

@@ -23,6 +23,16 @@ pub enum Mutation {
     ForgetTouch,
     /// A write is applied ahead of the client's own earlier reads.
     IgnoreFence,
+    /// The leader commits what it alone has.
+    CommitWithoutQuorum,
+    /// A learner accepts an epoch that is not on its disk (ZOOKEEPER-335).
+    AcceptWithoutWriting,
+    /// A learner writes the epoch before its history is on disk (ZOOKEEPER-4643).
+    EpochBeforeHistory,
+    /// A learner acknowledges the history before it is on disk (ZOOKEEPER-4646).
+    AckHistoryBeforeSync,
+    /// A follower acknowledges a proposal before it is on disk.
+    AckBeforeSync,
 }
 
 impl Mutation {

@@ -1,0 +1,308 @@
+//! Everything that can happen to a peer and everything that it can want: two closed enums, and the plain data in
+//! them.
+
+use bytes::Bytes;
+use ostler_wire::quorum::{Notification, Packet};
+use ostler_wire::{ServerId, Zxid};
+
+/// A transaction on its way to a quorum. What it does to the tree is not known here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// Its place in the order.
+    pub zxid: Zxid,
+    /// The encoded transaction.
+    pub bytes: Bytes,
+}
+
+/// Counts the roles that a peer has had. What was asked for in an earlier role and arrives in a later one is stale
+/// and is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct Generation(pub u64);
+
+/// One connection on the learner port, unique in the life of the process. What comes from a link that is closed is
+/// stale and is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// What can happen to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// The node decided on a transaction; only while [`crate::Peer::next_zxid`] names its zxid.
+    Propose(Proposal),
+    /// The own log is durable up to here.
+    Persisted {
+        /// All up to and including this one are on disk.
+        zxid: Zxid,
+        /// The generation in which they were appended.
+        generation: Generation,
+    },
+    /// What [`Output::WriteEpoch`] asked for is durable.
+    EpochWritten {
+        /// Which of the two.
+        which: EpochKind,
+        /// What it is now.
+        epoch: i64,
+        /// As it came with the output.
+        generation: Generation,
+    },
+    /// What [`Output::Truncate`] asked for is done and durable, and the store is read anew from disk.
+    Truncated {
+        /// The last zxid of the history that is left; `None` if there is no snapshot low enough to begin from: then
+        /// nothing was changed.
+        last: Option<Zxid>,
+        /// As it came with the output.
+        generation: Generation,
+    },
+    /// The whole tree that [`Packet::Snap`] announced has arrived and is held aside.
+    SnapshotArrived {
+        /// The link that it came by.
+        link: LinkId,
+    },
+    /// What [`Output::SaveSnapshot`] asked for is done and durable.
+    SnapshotSaved {
+        /// As it came with the output.
+        generation: Generation,
+    },
+    /// The disk is full: what was appended waits for room.
+    LogFull,
+    /// A member says how it votes.
+    Notification {
+        /// The member.
+        from: ServerId,
+        /// What it says.
+        notification: Notification,
+    },
+    /// A connection for notifications is there, or gone.
+    ElectionLink {
+        /// The member at the other end.
+        server: ServerId,
+        /// Whether it is there.
+        up: bool,
+    },
+    /// A learner connected.
+    LearnerArrived {
+        /// Its link.
+        link: LinkId,
+    },
+    /// The connection that [`Output::Connect`] asked for is there.
+    LeaderReached {
+        /// Its link.
+        link: LinkId,
+        /// As it came with the output.
+        generation: Generation,
+    },
+    /// The connection that [`Output::Connect`] asked for cannot be made.
+    LeaderUnreachable {
+        /// As it came with the output.
+        generation: Generation,
+    },
+    /// Bytes arrived that do not make a packet yet: the other side is alive.
+    Heard {
+        /// The link.
+        link: LinkId,
+    },
+    /// A link failed, or was closed by the other side, or fell too far behind.
+    LinkDown {
+        /// The link.
+        link: LinkId,
+    },
+    /// A packet arrived.
+    Packet {
+        /// The link.
+        link: LinkId,
+        /// The packet.
+        packet: Packet,
+    },
+}
+
+/// What a peer wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Append to the own log and say when it is durable.
+    Append {
+        /// What to append.
+        proposal: Proposal,
+        /// To be given back with [`Input::Persisted`].
+        generation: Generation,
+    },
+    /// All up to here are in the own log, durable, and belong to the history: apply them.
+    Commit {
+        /// The newest of them.
+        upto: Zxid,
+    },
+    /// Make an epoch durable and answer with [`Input::EpochWritten`].
+    WriteEpoch {
+        /// Which of the two.
+        which: EpochKind,
+        /// What it becomes.
+        epoch: i64,
+        /// To be given back.
+        generation: Generation,
+    },
+    /// Cut the log behind `to`, put newer snapshots aside, read the store anew, all of it durable; answer with
+    /// [`Input::Truncated`].
+    Truncate {
+        /// The last zxid to keep.
+        to: Zxid,
+        /// To be given back.
+        generation: Generation,
+    },
+    /// The tree held aside becomes the store. Make it durable as the snapshot of `zxid`, put everything older aside
+    /// and answer with [`Input::SnapshotSaved`].
+    SaveSnapshot {
+        /// The link that it came by.
+        link: LinkId,
+        /// Everything up to here is in it.
+        zxid: Zxid,
+        /// To be given back.
+        generation: Generation,
+    },
+    /// Tell a member how this one votes. What was not sent yet is replaced; what was sent last is sent again when a
+    /// connection breaks.
+    Notify {
+        /// The member.
+        to: ServerId,
+        /// What to say.
+        notification: Notification,
+    },
+    /// Connect to the learner port of a member; answer with [`Input::LeaderReached`] or
+    /// [`Input::LeaderUnreachable`].
+    Connect {
+        /// The member.
+        leader: ServerId,
+        /// How long to try, in milliseconds.
+        within_ms: u64,
+        /// To be given back.
+        generation: Generation,
+    },
+    /// Send a packet.
+    Send {
+        /// The link.
+        link: LinkId,
+        /// The packet.
+        packet: Packet,
+    },
+    /// Send the whole tree, as it is once it has reached `zxid`, in front of packets that come later.
+    SendSnapshot {
+        /// The link.
+        link: LinkId,
+        /// Everything up to here must be in it.
+        zxid: Zxid,
+    },
+    /// Close a link. No [`Input::LinkDown`] is needed for it.
+    Close {
+        /// The link.
+        link: LinkId,
+        /// Why, for the log.
+        reason: Reason,
+    },
+    /// A packet for the node: a request, a question for a session, or the sessions that a learner heard from.
+    FromLearner {
+        /// The link.
+        link: LinkId,
+        /// The learner.
+        server: ServerId,
+        /// The packet.
+        packet: Packet,
+    },
+    /// A packet for the node: the answer for a session, a sync that may complete, or a ping to be answered with the
+    /// sessions that were heard from.
+    FromLeader {
+        /// The link.
+        link: LinkId,
+        /// The packet.
+        packet: Packet,
+    },
+    /// A learner is gone; what it asked for is not answered any more.
+    LearnerGone {
+        /// The link.
+        link: LinkId,
+    },
+    /// The peer's standing changed.
+    Standing(Standing),
+}
+
+/// Which epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EpochKind {
+    /// The highest that was promised to a leader.
+    Accepted,
+    /// The one whose history this server has.
+    Current,
+}
+
+/// What a peer is to its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Looking for a leader, or on the way: no clients.
+    Looking,
+    /// The only server.
+    Solo,
+    /// Leads an epoch that a quorum has the history of.
+    Leading {
+        /// The epoch.
+        epoch: i64,
+    },
+    /// Follows a leader, with all of its history.
+    Following {
+        /// The leader.
+        leader: ServerId,
+        /// The link to it.
+        link: LinkId,
+        /// Whether it takes part in decisions, or observes.
+        observer: bool,
+    },
+}
+
+/// Why a link is closed or a role ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Reason {
+    /// Nothing was heard in time.
+    #[error("nothing was heard in time")]
+    TimedOut,
+    /// The link is gone.
+    #[error("the connection is gone")]
+    LinkDown,
+    /// A packet came that has no place here.
+    #[error("it broke the protocol: {0}")]
+    Violation(&'static str),
+    /// The learner has a history that is ahead of the leader's.
+    #[error("its history is ahead of the leader's")]
+    LearnerAhead,
+    /// The learner has a newer member list.
+    #[error("it has a newer member list")]
+    MembersAhead,
+    /// The leader offers an epoch older than one that was accepted.
+    #[error("its epoch is older than one that was accepted")]
+    OldEpoch,
+    /// No quorum in time.
+    #[error("no quorum in time")]
+    NoQuorum,
+    /// The learner does not acknowledge proposals in time.
+    #[error("it acknowledges too slowly")]
+    TooSlow,
+    /// The leader cannot be reached.
+    #[error("the leader cannot be reached")]
+    Unreachable,
+    /// The log cannot be cut at the point that the leader wants.
+    #[error("no snapshot is old enough to cut the log there")]
+    CannotTruncate,
+    /// The disk is full.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The counter of the epoch is used up.
+    #[error("the epoch's counter is used up")]
+    EpochExhausted,
+    /// The role of this server ended.
+    #[error("this server's role ended")]
+    RoleEnded,
+    /// The server does not lead.
+    #[error("this server does not lead")]
+    NotLeading,
+    /// Another connection of the same server came.
+    #[error("it connected again")]
+    Replaced,
+    /// More waits than there is room for.
+    #[error("more waits than there is room for")]
+    Overflow,
+}

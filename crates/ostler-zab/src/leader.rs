@@ -1,0 +1,665 @@
+//! The role of the leader: agrees on an epoch with a quorum, brings learners to its own history, then proposes and
+//! commits. Answers to Java's `Leader` and `LearnerHandler`.
+//!
+//! Two habits towards learners differ from Java's and cannot be seen by a Java 3.9.3: an acknowledgement of a
+//! proposal that comes before that of the history is credited (ZOOKEEPER-4685), and commits are held back between
+//! NEWLEADER and UPTODATE, where older learners lose them (ZOOKEEPER-4394).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ostler_wire::quorum::{LearnerInfo, Packet};
+use ostler_wire::zoo::{self, Mutation};
+use ostler_wire::{ServerId, Zxid};
+
+use crate::core::Core;
+use crate::io::{EpochKind, LinkId, Output, Proposal, Reason, Standing};
+use crate::sync::{self, Plan};
+
+/// The last counter of an epoch that is used, as in Java; the one behind it would be the last before overflow.
+const LAST_COUNTER: u32 = 0xffff_fffe;
+
+/// The most commits that are held back for a learner that does not acknowledge its history.
+const MAX_HELD: usize = 200_000;
+
+/// A server that leads, or is about to.
+#[derive(Debug, Clone)]
+pub(crate) struct Leader {
+    phase: Phase,
+    learners: BTreeMap<LinkId, Learner>,
+    /// Voters that offered their accepted epoch.
+    offered: BTreeSet<ServerId>,
+    /// The epoch to propose: above every accepted one that was offered.
+    epoch: i64,
+    /// Voters that accepted the epoch.
+    accepted: BTreeSet<ServerId>,
+    /// The end of the own history when the epoch began, and the epoch that it belongs to.
+    start: (i64, Zxid),
+    /// Voters that have the history of the epoch.
+    synced: BTreeSet<ServerId>,
+    /// Up to where each voter has the log on disk, since it was synced.
+    acked: BTreeMap<ServerId, Zxid>,
+    last_proposed: Zxid,
+    committed: Zxid,
+    next_ping_ms: u64,
+    next_quorum_check_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Until a quorum offered its accepted epochs.
+    ExpectEpochs { deadline_ms: u64 },
+    /// The own promise is being written.
+    WritingAccepted { deadline_ms: u64 },
+    /// Until a quorum accepted the epoch.
+    ExpectAcceptance { deadline_ms: u64 },
+    /// The own epoch is being written.
+    WritingCurrent { deadline_ms: u64 },
+    /// Until a quorum has the history.
+    ExpectSynced { deadline_ms: u64 },
+    /// The epoch is established.
+    Broadcasting,
+}
+
+/// The leader's view of a learner.
+#[derive(Debug, Clone)]
+struct Learner {
+    state: LearnerState,
+    server: ServerId,
+    observer: bool,
+    /// The link is closed if nothing was heard until then.
+    deadline_ms: u64,
+    /// What is held back until UPTODATE.
+    held: Vec<Packet>,
+    /// Proposals that were sent and not acknowledged: the oldest, and one that is watched next.
+    unacked: VecDeque<(Zxid, u64)>,
+    last_sent: Zxid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LearnerState {
+    /// Connected.
+    ExpectInfo,
+    /// Until the epoch is agreed on.
+    AwaitEpoch,
+    /// LEADERINFO is sent.
+    ExpectAcceptance,
+    /// Until a quorum accepted the epoch.
+    AwaitAcceptance { last: Zxid },
+    /// NEWLEADER is sent.
+    ExpectSynced,
+    /// It has the history; UPTODATE is not sent.
+    Synced,
+    /// UPTODATE is sent.
+    Serving,
+}
+
+impl LearnerState {
+    /// Whether it gets what happens.
+    fn is_forwarded(self) -> bool {
+        matches!(self, Self::ExpectSynced | Self::Synced | Self::Serving)
+    }
+}
+
+/// Ends the role.
+pub(crate) type End = Result<(), Reason>;
+
+impl Leader {
+    pub(crate) fn new(core: &mut Core, now_ms: u64) -> Self {
+        let deadline_ms = now_ms + core.config.init_ms();
+        let mut leader = Self {
+            phase: Phase::ExpectEpochs { deadline_ms },
+            learners: BTreeMap::new(),
+            offered: BTreeSet::new(),
+            epoch: 0,
+            accepted: BTreeSet::new(),
+            start: (core.epochs.current, core.history.last()),
+            synced: BTreeSet::new(),
+            acked: BTreeMap::new(),
+            last_proposed: Zxid::ZERO,
+            committed: core.history.last(),
+            next_ping_ms: 0,
+            next_quorum_check_ms: 0,
+        };
+        let (me, accepted) = (core.me(), core.epochs.accepted);
+        leader.offer(core, me, accepted);
+        leader
+    }
+
+    pub(crate) fn is_broadcasting(&self) -> bool {
+        self.phase == Phase::Broadcasting
+    }
+
+    pub(crate) fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Everything up to here is on the disks of a quorum.
+    pub(crate) fn committed(&self) -> Zxid {
+        self.committed
+    }
+
+    pub(crate) fn links(&self) -> impl Iterator<Item = LinkId> {
+        self.learners.keys().copied()
+    }
+
+    /// The zxid of the next proposal.
+    pub(crate) fn next_zxid(&self) -> Option<Zxid> {
+        (self.is_broadcasting() && self.last_proposed.counter() < LAST_COUNTER)
+            .then(|| self.last_proposed.next())
+    }
+
+    pub(crate) fn last_proposed(&self) -> Zxid {
+        self.last_proposed
+    }
+
+    /// The learners with which this leader has a link: server, whether it observes, whether it is in sync.
+    pub(crate) fn learners(&self) -> impl Iterator<Item = (LinkId, ServerId, bool, bool)> {
+        self.learners.iter().filter(|(_, learner)| learner.state != LearnerState::ExpectInfo).map(
+            |(link, learner)| {
+                (*link, learner.server, learner.observer, learner.state == LearnerState::Serving)
+            },
+        )
+    }
+
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        let phase = match self.phase {
+            Phase::ExpectEpochs { deadline_ms }
+            | Phase::WritingAccepted { deadline_ms }
+            | Phase::ExpectAcceptance { deadline_ms }
+            | Phase::WritingCurrent { deadline_ms }
+            | Phase::ExpectSynced { deadline_ms } => deadline_ms,
+            Phase::Broadcasting => self.next_ping_ms.min(self.next_quorum_check_ms),
+        };
+        self.learners.values().map(|learner| learner.deadline_ms).min().map_or(phase, |due| due.min(phase))
+    }
+
+    pub(crate) fn handle_timeout(&mut self, core: &mut Core, now_ms: u64) -> End {
+        let silent: Vec<LinkId> = self
+            .learners
+            .iter()
+            .filter(|(_, learner)| learner.deadline_ms <= now_ms)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in silent {
+            self.drop_learner(core, link, Reason::TimedOut);
+        }
+        match self.phase {
+            Phase::ExpectEpochs { deadline_ms }
+            | Phase::WritingAccepted { deadline_ms }
+            | Phase::ExpectAcceptance { deadline_ms }
+            | Phase::WritingCurrent { deadline_ms }
+            | Phase::ExpectSynced { deadline_ms } => {
+                if deadline_ms <= now_ms {
+                    return Err(Reason::NoQuorum);
+                }
+            }
+            Phase::Broadcasting => {
+                if self.next_quorum_check_ms <= now_ms {
+                    self.next_quorum_check_ms = now_ms + core.config.tick_ms;
+                    self.check_quorum(core)?;
+                }
+                if self.next_ping_ms <= now_ms {
+                    self.next_ping_ms = now_ms + (core.config.tick_ms / 2).max(1);
+                    self.ping(core, now_ms);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A leader without a quorum must not go on: the others may have elected another one.
+    fn check_quorum(&self, core: &Core) -> End {
+        let mut alive: BTreeSet<ServerId> = BTreeSet::from([core.me()]);
+        alive.extend(
+            self.learners
+                .values()
+                .filter(|learner| !learner.observer && learner.state.is_forwarded())
+                .map(|learner| learner.server),
+        );
+        if core.config.quorum.is_quorum(&alive) { Ok(()) } else { Err(Reason::NoQuorum) }
+    }
+
+    fn ping(&mut self, core: &mut Core, now_ms: u64) {
+        let patience_ms = core.config.sync_ms();
+        let slow: Vec<LinkId> = self
+            .learners
+            .iter()
+            .filter(|(_, learner)| {
+                learner.unacked.front().is_some_and(|(_, sent_ms)| sent_ms + patience_ms < now_ms)
+                    && learner.state == LearnerState::Serving
+            })
+            .map(|(link, _)| *link)
+            .collect();
+        for link in slow {
+            self.drop_learner(core, link, Reason::TooSlow);
+        }
+        let zxid = self.last_proposed;
+        for (link, learner) in &self.learners {
+            if learner.state.is_forwarded() {
+                core.send(*link, Packet::Ping { zxid, data: bytes::Bytes::new() });
+            }
+        }
+    }
+
+    pub(crate) fn on_learner_arrived(&mut self, core: &Core, link: LinkId, now_ms: u64) {
+        self.learners.insert(
+            link,
+            Learner {
+                state: LearnerState::ExpectInfo,
+                server: ServerId(-1),
+                observer: true,
+                deadline_ms: now_ms + core.config.init_ms(),
+                held: Vec::new(),
+                unacked: VecDeque::new(),
+                last_sent: Zxid::ZERO,
+            },
+        );
+    }
+
+    pub(crate) fn on_link_down(&mut self, core: &mut Core, link: LinkId) {
+        if let Some(learner) = self.learners.remove(&link) {
+            self.forget(core, link, &learner);
+        }
+    }
+
+    pub(crate) fn on_heard(&mut self, core: &Core, link: LinkId, now_ms: u64) {
+        if let Some(learner) = self.learners.get_mut(&link) {
+            learner.heard(core, now_ms);
+        }
+    }
+
+    fn drop_learner(&mut self, core: &mut Core, link: LinkId, reason: Reason) {
+        if let Some(learner) = self.learners.remove(&link) {
+            core.close(link, reason);
+            self.forget(core, link, &learner);
+        }
+    }
+
+    fn forget(&mut self, core: &mut Core, link: LinkId, learner: &Learner) {
+        core.outputs.push_back(Output::LearnerGone { link });
+        // What it acknowledged stays acknowledged: it is on its disk. But a voter that left before the epoch is
+        // established must come again before it counts.
+        if !self.is_broadcasting() && !self.learners.values().any(|other| other.server == learner.server) {
+            self.synced.remove(&learner.server);
+        }
+    }
+
+    pub(crate) fn on_packet(&mut self, core: &mut Core, link: LinkId, packet: Packet, now_ms: u64) -> End {
+        let Some(learner) = self.learners.get_mut(&link) else { return Ok(()) };
+        learner.heard(core, now_ms);
+        let state = learner.state;
+        match (state, packet) {
+            (LearnerState::ExpectInfo, Packet::FollowerInfo { accepted_epoch, info }) => {
+                self.on_info(core, link, accepted_epoch, info, false);
+            }
+            (LearnerState::ExpectInfo, Packet::ObserverInfo { accepted_epoch, info }) => {
+                self.on_info(core, link, accepted_epoch, info, true);
+            }
+            (LearnerState::ExpectAcceptance, Packet::AckEpoch { last, current_epoch }) => {
+                self.on_acceptance(core, link, last, current_epoch, now_ms);
+            }
+            (
+                LearnerState::ExpectSynced | LearnerState::Synced | LearnerState::Serving,
+                Packet::Ack { zxid },
+            ) => {
+                self.on_ack(core, link, zxid, now_ms);
+            }
+            (
+                LearnerState::Synced | LearnerState::Serving,
+                packet @ (Packet::Request(_) | Packet::Revalidate { .. } | Packet::Ping { .. }),
+            ) => {
+                let server = learner.server;
+                core.outputs.push_back(Output::FromLearner { link, server, packet });
+            }
+            (LearnerState::ExpectSynced, Packet::Ping { .. }) | (_, Packet::Unknown { .. }) => {}
+            _ => self.drop_learner(
+                core,
+                link,
+                Reason::Violation("a packet that is not expected from a learner"),
+            ),
+        }
+        Ok(())
+    }
+
+    fn on_info(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        accepted_epoch: i64,
+        info: LearnerInfo,
+        observer: bool,
+    ) {
+        if !(0..i64::from(i32::MAX)).contains(&accepted_epoch) {
+            return self.drop_learner(core, link, Reason::Violation("an accepted epoch that cannot be"));
+        }
+        if info.members_version > core.members_version {
+            return self.drop_learner(core, link, Reason::MembersAhead);
+        }
+        let server = info.server.unwrap_or_else(|| {
+            // An observer without an id gets one that no member has.
+            ServerId(-1 - i64::try_from(link.0).unwrap_or(i64::MAX - 1))
+        });
+        // The server came again before its old link was found dead.
+        let old: Vec<LinkId> = self
+            .learners
+            .iter()
+            .filter(|(other, learner)| **other != link && learner.server == server)
+            .map(|(other, _)| *other)
+            .collect();
+        for old in old {
+            self.drop_learner(core, old, Reason::Replaced);
+        }
+        let learner = self.learners.get_mut(&link).expect("the packet came from it");
+        learner.server = server;
+        learner.observer = observer;
+        learner.state = LearnerState::AwaitEpoch;
+        match self.phase {
+            Phase::ExpectEpochs { .. } => self.offer(core, server, accepted_epoch),
+            Phase::WritingAccepted { .. } => {}
+            Phase::ExpectAcceptance { .. }
+            | Phase::WritingCurrent { .. }
+            | Phase::ExpectSynced { .. }
+            | Phase::Broadcasting => self.offer_epoch(core, link),
+        }
+    }
+
+    /// A server says which epoch it accepted last. Observers raise the epoch as well, but do not count.
+    fn offer(&mut self, core: &mut Core, server: ServerId, accepted_epoch: i64) {
+        let Phase::ExpectEpochs { deadline_ms } = self.phase else { return };
+        self.epoch = self.epoch.max(accepted_epoch.saturating_add(1));
+        if core.config.quorum.has_voter(server) {
+            self.offered.insert(server);
+        }
+        if self.offered.contains(&core.me()) && core.config.quorum.is_quorum(&self.offered) {
+            self.phase = Phase::WritingAccepted { deadline_ms };
+            core.write_epoch(EpochKind::Accepted, self.epoch);
+        }
+    }
+
+    fn offer_epoch(&mut self, core: &mut Core, link: LinkId) {
+        let learner = self.learners.get_mut(&link).expect("it is in the table");
+        learner.state = LearnerState::ExpectAcceptance;
+        core.send(link, Packet::LeaderInfo { epoch: self.epoch });
+    }
+
+    /// An epoch of this server's is durable.
+    pub(crate) fn on_epoch_written(&mut self, core: &mut Core, which: EpochKind, now_ms: u64) -> End {
+        match (self.phase, which) {
+            (Phase::WritingAccepted { deadline_ms }, EpochKind::Accepted) => {
+                self.phase = Phase::ExpectAcceptance { deadline_ms };
+                for link in self.in_state(|state| state == LearnerState::AwaitEpoch) {
+                    self.offer_epoch(core, link);
+                }
+                self.accept(core, core.me());
+            }
+            (Phase::WritingCurrent { deadline_ms }, EpochKind::Current) => {
+                self.phase = Phase::ExpectSynced { deadline_ms };
+                self.last_proposed = Zxid::new(u32::try_from(self.epoch).expect("an epoch has 31 bits"), 0);
+                for link in self.in_state(|state| matches!(state, LearnerState::AwaitAcceptance { .. })) {
+                    self.sync_learner(core, link, now_ms);
+                }
+                let (me, last) = (core.me(), core.history.persisted());
+                self.acked.insert(me, last);
+                self.synced.insert(me);
+                self.try_establish(core, now_ms);
+            }
+            _ => unreachable!("the leader writes one epoch after the other"),
+        }
+        Ok(())
+    }
+
+    fn on_acceptance(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        last: Zxid,
+        current_epoch: Option<i64>,
+        now_ms: u64,
+    ) {
+        let learner = self.learners.get_mut(&link).expect("the packet came from it");
+        let server = learner.server;
+        learner.state = LearnerState::AwaitAcceptance { last };
+        match self.phase {
+            Phase::ExpectAcceptance { .. } | Phase::WritingCurrent { .. } => {
+                if let Some(current_epoch) = current_epoch {
+                    if (current_epoch, last) > self.start && !learner.observer {
+                        return self.drop_learner(core, link, Reason::LearnerAhead);
+                    }
+                    if core.config.quorum.has_voter(server) {
+                        self.accept(core, server);
+                    }
+                }
+            }
+            Phase::ExpectSynced { .. } | Phase::Broadcasting => self.sync_learner(core, link, now_ms),
+            Phase::ExpectEpochs { .. } | Phase::WritingAccepted { .. } => {
+                unreachable!("LEADERINFO was sent, so the epoch is written")
+            }
+        }
+    }
+
+    fn accept(&mut self, core: &mut Core, server: ServerId) {
+        self.accepted.insert(server);
+        let Phase::ExpectAcceptance { deadline_ms } = self.phase else { return };
+        if self.accepted.contains(&core.me()) && core.config.quorum.is_quorum(&self.accepted) {
+            self.phase = Phase::WritingCurrent { deadline_ms };
+            core.write_epoch(EpochKind::Current, self.epoch);
+        }
+    }
+
+    /// Decides how a learner comes to the history, sends what it lacks and registers it for what comes: all in one
+    /// step, so that nothing falls in between (ZOOKEEPER-962).
+    fn sync_learner(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
+        let learner = self.learners.get_mut(&link).expect("it is in the table");
+        let LearnerState::AwaitAcceptance { last } = learner.state else {
+            unreachable!("a learner is synced once it accepted the epoch")
+        };
+        let observer = learner.observer;
+        let plan = if core.config.force_snapshot && last <= core.history.delivered() {
+            Plan::Snap { at: core.history.delivered() }
+        } else {
+            sync::decide(last, &core.history, self.committed)
+        };
+        let from = match plan {
+            Plan::Diff { from } => {
+                core.send(link, Packet::Diff { zxid: self.committed });
+                from
+            }
+            Plan::Trunc { to } => {
+                core.send(link, Packet::Trunc { zxid: to });
+                to
+            }
+            Plan::Snap { at } => {
+                core.send(link, Packet::Snap { zxid: at });
+                core.outputs.push_back(Output::SendSnapshot { link, zxid: at });
+                at
+            }
+        };
+        // What it acknowledged and nobody committed, it may now cut off: only what it acknowledges from here counts.
+        let server = learner.server;
+        self.acked.remove(&server);
+        let committed = self.committed;
+        let missing: Vec<Proposal> = core.history.after(from).cloned().collect();
+        for Proposal { zxid, bytes } in missing {
+            if zxid <= committed {
+                core.send(link, Packet::Proposal { zxid, entry: bytes });
+                core.send(link, Packet::Commit { zxid });
+            } else if !observer {
+                core.send(link, Packet::Proposal { zxid, entry: bytes });
+            }
+        }
+        let zxid = self.start_of_epoch();
+        core.send(link, Packet::NewLeader { zxid, members: core.members.clone() });
+        let learner = self.learners.get_mut(&link).expect("it is in the table");
+        learner.state = LearnerState::ExpectSynced;
+        learner.last_sent = core.history.last();
+        learner.deadline_ms = now_ms + core.config.init_ms() + core.config.sync_ms();
+        // Until the history is acknowledged the deadline of joining holds, so old proposals are not watched.
+    }
+
+    fn start_of_epoch(&self) -> Zxid {
+        Zxid::new(u32::try_from(self.epoch).expect("an epoch has 31 bits"), 0)
+    }
+
+    fn on_ack(&mut self, core: &mut Core, link: LinkId, zxid: Zxid, now_ms: u64) {
+        let newleader = self.start_of_epoch();
+        let learner = self.learners.get_mut(&link).expect("the packet came from it");
+        let server = learner.server;
+        if zxid == newleader {
+            if learner.state == LearnerState::ExpectSynced {
+                learner.state = LearnerState::Synced;
+                learner.deadline_ms = now_ms + core.config.sync_ms();
+                if core.config.quorum.has_voter(server) && !learner.observer {
+                    self.synced.insert(server);
+                }
+                self.try_establish(core, now_ms);
+                if self.is_broadcasting() {
+                    self.release(core, link, now_ms);
+                }
+            }
+            return;
+        }
+        if zxid.counter() == 0 {
+            return;
+        }
+        if zxid > learner.last_sent {
+            return self.drop_learner(
+                core,
+                link,
+                Reason::Violation("an acknowledgement of what was not sent"),
+            );
+        }
+        while learner.unacked.front().is_some_and(|(sent, _)| *sent <= zxid) {
+            learner.unacked.pop_front();
+        }
+        if !learner.observer {
+            self.ack(core, server, zxid);
+        }
+    }
+
+    /// A quorum has the history: the epoch is established.
+    fn try_establish(&mut self, core: &mut Core, now_ms: u64) {
+        let enough = self.synced.contains(&core.me()) && core.config.quorum.is_quorum(&self.synced);
+        if !matches!(self.phase, Phase::ExpectSynced { .. }) || !enough {
+            return;
+        }
+        self.phase = Phase::Broadcasting;
+        self.next_ping_ms = now_ms + (core.config.tick_ms / 2).max(1);
+        self.next_quorum_check_ms = now_ms + core.config.tick_ms;
+        core.outputs.push_back(Output::Standing(Standing::Leading { epoch: self.epoch }));
+        for link in self.in_state(|state| state == LearnerState::Synced) {
+            self.release(core, link, now_ms);
+        }
+    }
+
+    /// Lets a learner serve and sends what was held back.
+    fn release(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
+        let learner = self.learners.get_mut(&link).expect("it is in the table");
+        if learner.state != LearnerState::Synced {
+            return;
+        }
+        learner.state = LearnerState::Serving;
+        // What waits for its disk could not be acknowledged until now.
+        for (_, sent_ms) in &mut learner.unacked {
+            *sent_ms = now_ms;
+        }
+        core.send(link, Packet::UpToDate);
+        for packet in std::mem::take(&mut learner.held) {
+            core.send(link, packet);
+        }
+    }
+
+    fn in_state(&self, wanted: impl Fn(LearnerState) -> bool) -> Vec<LinkId> {
+        self.learners.iter().filter(|(_, learner)| wanted(learner.state)).map(|(link, _)| *link).collect()
+    }
+
+    pub(crate) fn on_propose(&mut self, core: &mut Core, proposal: Proposal, now_ms: u64) {
+        assert_eq!(Some(proposal.zxid), self.next_zxid(), "a proposal takes the next zxid");
+        self.last_proposed = proposal.zxid;
+        for (link, learner) in &mut self.learners {
+            if !learner.state.is_forwarded() || learner.observer {
+                continue;
+            }
+            learner.last_sent = proposal.zxid;
+            // Two are watched: the oldest, and the newest for when the oldest is acknowledged.
+            learner.unacked.truncate(1);
+            learner.unacked.push_back((proposal.zxid, now_ms));
+            core.send(*link, Packet::Proposal { zxid: proposal.zxid, entry: proposal.bytes.clone() });
+        }
+        core.append(proposal);
+    }
+
+    /// The own log is durable up to here.
+    pub(crate) fn on_persisted(&mut self, core: &mut Core, zxid: Zxid) {
+        if self.acked.contains_key(&core.me()) {
+            self.ack(core, core.me(), zxid);
+        }
+        core.deliver(self.committed);
+    }
+
+    /// A voter has the log up to here on disk. Acknowledgements come in the order of the log, so one stands for all
+    /// before it.
+    fn ack(&mut self, core: &mut Core, server: ServerId, zxid: Zxid) {
+        if !core.config.quorum.has_voter(server) {
+            return;
+        }
+        let acked = self.acked.entry(server).or_insert(Zxid::ZERO);
+        *acked = (*acked).max(zxid);
+        if !self.is_broadcasting() {
+            return;
+        }
+        let mut upto = core.config.quorum.agreed(&self.acked);
+        if zoo::is(Mutation::CommitWithoutQuorum) {
+            upto = zxid;
+        }
+        if upto > self.committed && upto.epoch() == self.last_proposed.epoch() {
+            self.commit(core, upto);
+        }
+    }
+
+    fn commit(&mut self, core: &mut Core, upto: Zxid) {
+        let fresh: Vec<Proposal> =
+            core.history.after(self.committed).take_while(|p| p.zxid <= upto).cloned().collect();
+        self.committed = upto;
+        for (link, learner) in &mut self.learners {
+            if !learner.state.is_forwarded() {
+                continue;
+            }
+            for Proposal { zxid, bytes } in &fresh {
+                let packet = if learner.observer {
+                    Packet::Inform { zxid: *zxid, entry: bytes.clone() }
+                } else {
+                    Packet::Commit { zxid: *zxid }
+                };
+                if learner.state == LearnerState::Serving {
+                    core.send(*link, packet);
+                } else {
+                    learner.held.push(packet);
+                }
+            }
+        }
+        let behind: Vec<LinkId> = self
+            .learners
+            .iter()
+            .filter(|(_, learner)| learner.held.len() > MAX_HELD)
+            .map(|(link, _)| *link)
+            .collect();
+        for link in behind {
+            self.drop_learner(core, link, Reason::Overflow);
+        }
+        core.deliver(self.committed);
+    }
+}
+
+impl Learner {
+    fn heard(&mut self, core: &Core, now_ms: u64) {
+        let patience_ms = match self.state {
+            LearnerState::Synced | LearnerState::Serving => core.config.sync_ms(),
+            LearnerState::ExpectInfo
+            | LearnerState::AwaitEpoch
+            | LearnerState::ExpectAcceptance
+            | LearnerState::AwaitAcceptance { .. }
+            | LearnerState::ExpectSynced => core.config.init_ms() + core.config.sync_ms(),
+        };
+        self.deadline_ms = now_ms + patience_ms;
+    }
+}

@@ -1,0 +1,511 @@
+//! The role of a follower or observer: promises an epoch, comes to the leader's history, makes it durable before it
+//! says so, then logs what is proposed and delivers what is committed. Answers to Java's `Learner`, `Follower` and
+//! `Observer`.
+//!
+//! The order at NEWLEADER is what ZooKeeper got wrong most often (ZOOKEEPER-3023, 3911, 4643, 4646, 4785): first the
+//! history is on disk, then the epoch, and only then the acknowledgement leaves.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use ostler_wire::quorum::{LearnerInfo, Packet};
+use ostler_wire::zoo::{self, Mutation};
+use ostler_wire::{ServerId, Zxid};
+
+use crate::core::Core;
+use crate::io::{EpochKind, Input, LinkId, Output, Proposal, Reason, Standing};
+use crate::leader::End;
+
+/// The version of the learner protocol.
+const PROTOCOL: i32 = 0x10000;
+
+/// A server that follows, or is about to.
+#[derive(Debug, Clone)]
+pub(crate) struct Learner {
+    leader: ServerId,
+    observer: bool,
+    link: Option<LinkId>,
+    phase: Phase,
+    epoch: i64,
+    deadline_ms: u64,
+    /// Proposals that are not in the log yet.
+    not_logged: VecDeque<Proposal>,
+    /// Those of them that are committed.
+    committed: BTreeSet<Zxid>,
+    /// The newest proposal that was taken, to see a hole.
+    last_queued: Option<Zxid>,
+    /// The newest commit, once in the log.
+    commit: Zxid,
+    /// Appended and not acknowledged.
+    unacked: VecDeque<Zxid>,
+    /// What came while the disk was busy.
+    waiting: VecDeque<Packet>,
+    waiting_bytes: usize,
+    /// The tree that the leader sent ends here: what is proposed up to here is in it.
+    snapshot: Option<Zxid>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    ExpectEpoch,
+    /// The promise is being written. `counts` says whether this acceptance is the first of the epoch.
+    WritingAccepted,
+    /// How to come to the history.
+    ExpectPlan,
+    /// The log is being cut.
+    Truncating,
+    /// The tree is on its way.
+    ReceivingSnapshot {
+        zxid: Zxid,
+    },
+    /// The tree is being made durable.
+    SavingSnapshot,
+    /// Until NEWLEADER.
+    Syncing,
+    /// The history is being made durable.
+    LoggingHistory {
+        upto: Zxid,
+    },
+    /// The epoch is being made durable.
+    WritingCurrent,
+    /// The history is acknowledged.
+    ExpectUpToDate,
+    Broadcasting,
+}
+
+impl Phase {
+    /// Whether packets wait for the disk.
+    fn is_busy(self) -> bool {
+        matches!(
+            self,
+            Self::WritingAccepted
+                | Self::Truncating
+                | Self::ReceivingSnapshot { .. }
+                | Self::SavingSnapshot
+                | Self::LoggingHistory { .. }
+                | Self::WritingCurrent
+        )
+    }
+}
+
+impl Learner {
+    pub(crate) fn new(core: &mut Core, leader: ServerId, now_ms: u64) -> Self {
+        let within_ms = core.config.init_ms();
+        core.outputs.push_back(Output::Connect { leader, within_ms, generation: core.generation });
+        Self {
+            leader,
+            observer: core.config.observer,
+            link: None,
+            phase: Phase::Connecting,
+            epoch: 0,
+            deadline_ms: now_ms + within_ms,
+            not_logged: VecDeque::new(),
+            committed: BTreeSet::new(),
+            last_queued: None,
+            commit: core.history.delivered(),
+            unacked: VecDeque::new(),
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            snapshot: None,
+        }
+    }
+
+    pub(crate) fn leader(&self) -> ServerId {
+        self.leader
+    }
+
+    pub(crate) fn observer(&self) -> bool {
+        self.observer
+    }
+
+    pub(crate) fn link(&self) -> Option<LinkId> {
+        self.link
+    }
+
+    pub(crate) fn is_serving(&self) -> bool {
+        self.phase == Phase::Broadcasting
+    }
+
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now_ms: u64) -> End {
+        if self.deadline_ms <= now_ms { Err(Reason::TimedOut) } else { Ok(()) }
+    }
+
+    /// Silence is measured from here.
+    fn heard(&mut self, core: &Core, now_ms: u64) {
+        let patience_ms = match self.phase {
+            Phase::ExpectUpToDate | Phase::Broadcasting => core.config.sync_ms(),
+            _ => core.config.init_ms(),
+        };
+        self.deadline_ms = now_ms + patience_ms;
+    }
+
+    pub(crate) fn on_heard(&mut self, core: &Core, link: LinkId, now_ms: u64) {
+        if self.link == Some(link) {
+            self.heard(core, now_ms);
+        }
+    }
+
+    pub(crate) fn on_leader_reached(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
+        if self.phase != Phase::Connecting {
+            return core.close(link, Reason::RoleEnded);
+        }
+        self.link = Some(link);
+        self.phase = Phase::ExpectEpoch;
+        self.heard(core, now_ms);
+        let accepted_epoch = core.epochs.accepted;
+        let info = LearnerInfo {
+            server: Some(core.me()),
+            protocol: PROTOCOL,
+            members_version: core.members_version,
+        };
+        let hello = if self.observer {
+            Packet::ObserverInfo { accepted_epoch, info }
+        } else {
+            Packet::FollowerInfo { accepted_epoch, info }
+        };
+        core.send(link, hello);
+    }
+
+    pub(crate) fn on_packet(&mut self, core: &mut Core, link: LinkId, packet: Packet, now_ms: u64) -> End {
+        if self.link != Some(link) {
+            return Ok(());
+        }
+        self.heard(core, now_ms);
+        if self.phase.is_busy() {
+            // A ping is a sign of life and nothing else while joining.
+            if !matches!(packet, Packet::Ping { .. }) {
+                self.waiting_bytes += size(&packet);
+                self.waiting.push_back(packet);
+                if self.waiting_bytes > core.config.max_waiting_bytes {
+                    return Err(Reason::Overflow);
+                }
+            }
+            return Ok(());
+        }
+        self.take(core, packet, now_ms)
+    }
+
+    /// Takes what waited, for as long as the disk is not needed again.
+    fn take_waiting(&mut self, core: &mut Core, now_ms: u64) -> End {
+        while !self.phase.is_busy()
+            && let Some(packet) = self.waiting.pop_front()
+        {
+            self.waiting_bytes -= size(&packet);
+            self.take(core, packet, now_ms)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, core: &mut Core, packet: Packet, now_ms: u64) -> End {
+        match self.phase {
+            Phase::ExpectEpoch => self.on_epoch(core, &packet),
+            Phase::ExpectPlan => self.on_plan(core, &packet),
+            Phase::Syncing => self.on_sync_packet(core, packet, now_ms),
+            Phase::ExpectUpToDate => self.on_late_packet(core, packet, now_ms),
+            Phase::Broadcasting => self.on_live_packet(core, packet),
+            Phase::Connecting
+            | Phase::WritingAccepted
+            | Phase::Truncating
+            | Phase::ReceivingSnapshot { .. }
+            | Phase::SavingSnapshot
+            | Phase::LoggingHistory { .. }
+            | Phase::WritingCurrent => unreachable!("packets wait for the disk"),
+        }
+    }
+
+    fn on_epoch(&mut self, core: &mut Core, packet: &Packet) -> End {
+        let Packet::LeaderInfo { epoch } = *packet else {
+            return Err(Reason::Violation("the leader did not offer an epoch first"));
+        };
+        self.epoch = epoch;
+        if epoch < core.epochs.accepted {
+            return Err(Reason::OldEpoch);
+        }
+        if epoch == core.epochs.accepted {
+            // Promised before, perhaps to another leader of that epoch: not to be counted again.
+            self.phase = Phase::ExpectPlan;
+            self.send(core, Packet::AckEpoch { last: core.history.persisted(), current_epoch: None });
+            return Ok(());
+        }
+        if zoo::is(Mutation::AcceptWithoutWriting) {
+            core.epochs.accepted = epoch;
+            self.phase = Phase::WritingAccepted;
+            self.on_accepted_written(core);
+            return Ok(());
+        }
+        self.phase = Phase::WritingAccepted;
+        core.write_epoch(EpochKind::Accepted, epoch);
+        Ok(())
+    }
+
+    fn on_accepted_written(&mut self, core: &mut Core) {
+        self.phase = Phase::ExpectPlan;
+        let (last, current_epoch) = (core.history.persisted(), Some(core.epochs.current));
+        self.send(core, Packet::AckEpoch { last, current_epoch });
+    }
+
+    fn on_plan(&mut self, core: &mut Core, packet: &Packet) -> End {
+        match *packet {
+            Packet::Diff { .. } => self.phase = Phase::Syncing,
+            Packet::Trunc { zxid } => {
+                if zxid >= core.history.last() {
+                    // Nothing is above it; but what the leader means must be here.
+                    if zxid > core.history.last() {
+                        return Err(Reason::Violation("the log does not reach the point to cut it at"));
+                    }
+                    self.phase = Phase::Syncing;
+                } else {
+                    self.phase = Phase::Truncating;
+                    core.truncate(zxid);
+                }
+            }
+            Packet::Snap { zxid } => {
+                self.phase = Phase::ReceivingSnapshot { zxid };
+            }
+            _ => return Err(Reason::Violation("neither DIFF nor TRUNC nor SNAP")),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn on_snapshot_arrived(&mut self, core: &mut Core, link: LinkId, now_ms: u64) -> End {
+        if self.link != Some(link) {
+            return Ok(());
+        }
+        let Phase::ReceivingSnapshot { zxid } = self.phase else {
+            return Err(Reason::Violation("a tree that nobody announced"));
+        };
+        self.heard(core, now_ms);
+        self.phase = Phase::SavingSnapshot;
+        self.snapshot = Some(zxid);
+        core.save_snapshot(link, zxid);
+        Ok(())
+    }
+
+    /// The disk did what it was asked for; `core` knows already.
+    pub(crate) fn on_disk(&mut self, core: &mut Core, input: &Input, now_ms: u64) -> End {
+        match (self.phase, input) {
+            (Phase::WritingAccepted, Input::EpochWritten { which: EpochKind::Accepted, .. }) => {
+                self.on_accepted_written(core);
+            }
+            (Phase::Truncating, Input::Truncated { last, .. }) => {
+                if last.is_none() {
+                    return Err(Reason::CannotTruncate);
+                }
+                self.commit = core.history.delivered();
+                self.phase = Phase::Syncing;
+            }
+            (Phase::SavingSnapshot, Input::SnapshotSaved { .. }) => {
+                self.commit = core.history.delivered();
+                self.phase = Phase::Syncing;
+            }
+            (Phase::LoggingHistory { upto }, Input::Persisted { .. }) => {
+                core.deliver(self.commit);
+                if core.history.persisted() >= upto {
+                    self.write_current(core);
+                }
+            }
+            (Phase::WritingCurrent, Input::EpochWritten { which: EpochKind::Current, .. }) => {
+                self.acknowledge_history(core, now_ms);
+            }
+            (Phase::WritingCurrent | Phase::ExpectUpToDate, Input::Persisted { .. }) => {
+                core.deliver(self.commit)
+            }
+            (Phase::Broadcasting, Input::Persisted { .. }) => self.acknowledge_logged(core),
+            _ => {}
+        }
+        self.heard(core, now_ms);
+        self.take_waiting(core, now_ms)
+    }
+
+    /// Before NEWLEADER.
+    fn on_sync_packet(&mut self, core: &mut Core, packet: Packet, now_ms: u64) -> End {
+        match packet {
+            Packet::Proposal { zxid, entry } => self.queue(core, Proposal { zxid, bytes: entry })?,
+            Packet::Inform { zxid, entry } | Packet::InformAndActivate { zxid, entry, .. } => {
+                self.queue(core, Proposal { zxid, bytes: entry })?;
+                self.committed.insert(zxid);
+            }
+            Packet::Commit { zxid } | Packet::CommitAndActivate { zxid, .. } => {
+                // The commit of what the tree holds already says nothing new.
+                if self.not_logged.iter().rev().any(|proposal| proposal.zxid == zxid) {
+                    self.committed.insert(zxid);
+                }
+            }
+            Packet::NewLeader { zxid, members: _ } => {
+                if i64::from(zxid.epoch()) != self.epoch || zxid.counter() != 0 {
+                    return Err(Reason::Violation("NEWLEADER of another epoch"));
+                }
+                self.log_history(core, now_ms);
+            }
+            Packet::UpToDate => return Err(Reason::Violation("UPTODATE before NEWLEADER")),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps a proposal until it may be logged. There must be no hole (ZOOKEEPER-4925).
+    fn queue(&mut self, core: &Core, proposal: Proposal) -> End {
+        let zxid = proposal.zxid;
+        let last = self.last_queued.unwrap_or_else(|| core.history.last());
+        if self.last_queued.is_none() && zxid <= last {
+            // A tree is sent while it changes: it holds the first ones that follow it already.
+            return if self.snapshot.is_some() {
+                Ok(())
+            } else {
+                Err(Reason::Violation("a proposal that the log holds already"))
+            };
+        }
+        let continues = zxid == last.next() || zxid.epoch() > last.epoch();
+        let free = self.last_queued.is_none() && zxid > last;
+        if !(continues || free) {
+            return Err(Reason::Violation("a hole in the proposals"));
+        }
+        self.last_queued = Some(zxid);
+        self.not_logged.push_back(proposal);
+        Ok(())
+    }
+
+    /// NEWLEADER: what is committed goes to disk; what is not waits until the leader is established.
+    fn log_history(&mut self, core: &mut Core, now_ms: u64) {
+        while let Some(front) = self.not_logged.front()
+            && self.committed.remove(&front.zxid)
+        {
+            let proposal = self.not_logged.pop_front().expect("it was just seen");
+            self.commit = proposal.zxid;
+            core.append(proposal);
+        }
+        if core.history.is_durable() || zoo::is(Mutation::EpochBeforeHistory) {
+            self.write_current(core);
+        } else {
+            self.phase = Phase::LoggingHistory { upto: core.history.last() };
+            if zoo::is(Mutation::AckHistoryBeforeSync) {
+                core.epochs.current = self.epoch;
+                self.write_current(core);
+            }
+        }
+        self.heard(core, now_ms);
+    }
+
+    fn write_current(&mut self, core: &mut Core) {
+        self.phase = Phase::WritingCurrent;
+        core.write_epoch(EpochKind::Current, self.epoch);
+    }
+
+    fn acknowledge_history(&mut self, core: &mut Core, now_ms: u64) {
+        self.phase = Phase::ExpectUpToDate;
+        self.heard(core, now_ms);
+        self.send(core, Packet::Ack { zxid: self.start_of_epoch() });
+    }
+
+    fn start_of_epoch(&self) -> Zxid {
+        Zxid::new(u32::try_from(self.epoch).unwrap_or(u32::MAX), 0)
+    }
+
+    /// Between NEWLEADER and UPTODATE.
+    fn on_late_packet(&mut self, core: &mut Core, packet: Packet, now_ms: u64) -> End {
+        match packet {
+            Packet::UpToDate => self.serve(core, now_ms),
+            Packet::NewLeader { .. } => return Err(Reason::Violation("NEWLEADER twice")),
+            packet => return self.on_sync_packet(core, packet, now_ms),
+        }
+        Ok(())
+    }
+
+    fn serve(&mut self, core: &mut Core, now_ms: u64) {
+        self.phase = Phase::Broadcasting;
+        self.heard(core, now_ms);
+        self.send(core, Packet::Ack { zxid: self.start_of_epoch() });
+        let link = self.link.expect("packets come by it");
+        let standing = Standing::Following { leader: self.leader, link, observer: self.observer };
+        core.outputs.push_back(Output::Standing(standing));
+        while let Some(proposal) = self.not_logged.pop_front() {
+            if self.observer {
+                if !self.committed.remove(&proposal.zxid) {
+                    // Only informs are logged by an observer, and this one was not committed yet: it comes again.
+                    continue;
+                }
+                self.commit = proposal.zxid;
+            } else {
+                if self.committed.remove(&proposal.zxid) {
+                    self.commit = proposal.zxid;
+                }
+                self.unacked.push_back(proposal.zxid);
+            }
+            core.append(proposal);
+        }
+        core.deliver(self.commit);
+    }
+
+    /// What may be said once the log is durable.
+    fn acknowledge_logged(&mut self, core: &mut Core) {
+        let persisted = core.history.persisted();
+        while self.unacked.front().is_some_and(|zxid| *zxid <= persisted) {
+            let zxid = self.unacked.pop_front().expect("it was just seen");
+            self.send(core, Packet::Ack { zxid });
+        }
+        core.deliver(self.commit);
+    }
+
+    fn on_live_packet(&mut self, core: &mut Core, packet: Packet) -> End {
+        let link = self.link.expect("packets come by it");
+        match packet {
+            Packet::Proposal { zxid, entry } if !self.observer => {
+                self.check_continues(core, zxid)?;
+                self.unacked.push_back(zxid);
+                core.append(Proposal { zxid, bytes: entry });
+                if zoo::is(Mutation::AckBeforeSync) {
+                    self.unacked.pop_back();
+                    self.send(core, Packet::Ack { zxid });
+                }
+            }
+            Packet::Commit { zxid } | Packet::CommitAndActivate { zxid, .. } if !self.observer => {
+                if zxid > core.history.last() {
+                    return Err(Reason::Violation("a commit of what was not proposed"));
+                }
+                self.commit = self.commit.max(zxid);
+                core.deliver(self.commit);
+            }
+            Packet::Inform { zxid, entry } | Packet::InformAndActivate { zxid, entry, .. }
+                if self.observer =>
+            {
+                self.check_continues(core, zxid)?;
+                self.commit = zxid;
+                core.append(Proposal { zxid, bytes: entry });
+            }
+            packet @ (Packet::Ping { .. } | Packet::Revalidated { .. } | Packet::Sync) => {
+                core.outputs.push_back(Output::FromLeader { link, packet });
+            }
+            // As Java: neither UPTODATE twice nor a type that is not known here ends the role.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::unused_self, reason = "belongs to the role")]
+    fn check_continues(&self, core: &Core, zxid: Zxid) -> End {
+        let last = core.history.last();
+        if zxid == last.next() || zxid.epoch() > last.epoch() {
+            Ok(())
+        } else {
+            Err(Reason::Violation("a hole in the proposals"))
+        }
+    }
+
+    fn send(&self, core: &mut Core, packet: Packet) {
+        core.send(self.link.expect("the role speaks once it is connected"), packet);
+    }
+}
+
+/// About what a packet takes in memory.
+fn size(packet: &Packet) -> usize {
+    64 + match packet {
+        Packet::Proposal { entry, .. }
+        | Packet::Inform { entry, .. }
+        | Packet::InformAndActivate { entry, .. } => entry.len(),
+        _ => 0,
+    }
+}
