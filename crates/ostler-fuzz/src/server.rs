@@ -157,6 +157,12 @@ impl Server {
                     Output::Snapshot => self.node.handle(self.now, Input::SnapshotDone, &self.store),
                     Output::RollLog | Output::Apply => {}
                     Output::Send(_, batch) => self.lane.deliver(self.now, [batch], &self.store),
+                    Output::Peer(_)
+                    | Output::Truncate { .. }
+                    | Output::SaveTree { .. }
+                    | Output::Install(_) => {
+                        unreachable!("a standalone server has no peers")
+                    }
                 }
             }
             while self.node.has_committed() {
