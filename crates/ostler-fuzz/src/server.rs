@@ -96,6 +96,7 @@ pub(crate) fn config() -> NodeConfig {
         connection_throttle: ostler_node::throttle::ThrottleConfig::default(),
         reaper: ostler_node::reaper::ReaperConfig::default(),
         lanes: 1,
+        member: false,
         seed: 1,
     }
 }
@@ -158,6 +159,7 @@ impl Server {
                     Output::RollLog | Output::Apply => {}
                     Output::Send(_, batch) => self.lane.deliver(self.now, [batch], &self.store),
                     Output::Peer(_)
+                    | Output::DiscardSnapshots
                     | Output::Truncate { .. }
                     | Output::SaveTree { .. }
                     | Output::Install(_) => {

@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ostler_tree::{Change, Outcome, Store};
-use ostler_wire::Zxid;
 use ostler_wire::txn::{Txn, TxnEntry};
 use ostler_wire::zoo::{self, Mutation};
+use ostler_wire::{Code, Zxid};
 
 use crate::io::{CloseReason, ConnId, LaneBatch, LaneId, Letter};
 use crate::sessions::Sessions;
@@ -52,17 +52,49 @@ enum Fence {
 pub(crate) struct Applier {
     pending: VecDeque<Pending>,
     committed: Zxid,
+    applied: Zxid,
     lanes: usize,
+    /// Letters that come after what is committed up to a zxid.
+    deferred: VecDeque<(Zxid, ConnId, Letter)>,
 }
 
 impl Applier {
     pub(crate) fn new(last: Zxid, lanes: usize) -> Self {
-        Self { pending: VecDeque::new(), committed: last, lanes }
+        Self { pending: VecDeque::new(), committed: last, applied: last, lanes, deferred: VecDeque::new() }
     }
 
     pub(crate) fn push(&mut self, entry: TxnEntry, origin: Origin, behind_reads: bool) {
         let fence = if behind_reads && !zoo::is(Mutation::IgnoreFence) { Fence::Closed } else { Fence::Open };
         self.pending.push_back(Pending { entry, origin, fence });
+    }
+
+    /// The newest transaction that is decided.
+    pub(crate) fn last(&self) -> Zxid {
+        self.pending.back().map_or(self.applied, |pending| pending.entry.header.zxid)
+    }
+
+    /// Sends a letter once everything up to `after` is applied; yields it if that is so.
+    pub(crate) fn defer(&mut self, after: Zxid, conn: ConnId, letter: Letter) -> Option<Letter> {
+        if after <= self.applied && self.deferred.is_empty() {
+            return Some(letter);
+        }
+        self.deferred.push_back((after, conn, letter));
+        None
+    }
+
+    /// All connections are closed: nothing waits for their reads, nobody waits for an answer.
+    pub(crate) fn forget_conns(&mut self) {
+        self.deferred.clear();
+        for pending in &mut self.pending {
+            pending.fence = Fence::Open;
+            pending.origin = Origin::Server;
+        }
+    }
+
+    /// The store was replaced by one that has everything up to `last`.
+    pub(crate) fn restart(&mut self, last: Zxid) {
+        assert!(self.pending.is_empty(), "what is in the log is applied before the log is replaced");
+        (self.committed, self.applied) = (last, last);
     }
 
     /// The reads in front of a transaction are answered.
@@ -123,9 +155,11 @@ impl Applier {
                 self.pending.pop_front().expect("there is one that is committed");
             let zxid = entry.header.zxid;
             let outcome = store.apply(&entry, &mut changes);
+            self.applied = zxid;
             if let Some((conn, letter)) = letter_for(&entry, origin, outcome, sessions) {
                 letters[conn.lane().0].push((zxid, letter));
             }
+            self.release(&mut letters);
         }
         let changes: Option<Arc<[Change]>> = (!changes.is_empty()).then(|| changes.into());
         let mut batches = Vec::new();
@@ -141,6 +175,14 @@ impl Applier {
 }
 
 impl Applier {
+    /// Adds the letters that waited for what is applied now.
+    fn release(&mut self, letters: &mut [Vec<(Zxid, Letter)>]) {
+        while self.deferred.front().is_some_and(|(after, ..)| *after <= self.applied) {
+            let (_, conn, letter) = self.deferred.pop_front().expect("it was just seen");
+            letters[conn.lane().0].push((self.applied, letter));
+        }
+    }
+
     /// If the next transaction is behind a fence: the lane to ask, which is noted as asked.
     fn ask_at_fence(&mut self) -> Option<(LaneId, Zxid)> {
         let front = self.pending.front_mut().filter(|front| front.fence == Fence::Closed)?;
@@ -159,6 +201,10 @@ fn letter_for(
     let session = entry.header.session;
     let closed = matches!(entry.txn, Txn::CloseSession { .. }).then(|| sessions.remove(session)).flatten();
     match origin {
+        // The session speaks through another server by now, and is told nothing here.
+        Origin::Client { conn } if outcome == Outcome::Error(Code::SessionMoved) => {
+            Some((conn, Letter::Close { conn, reason: CloseReason::SessionResumedElsewhere }))
+        }
         Origin::Client { conn } => Some((conn, Letter::Reply { conn, outcome })),
         Origin::Handshake { conn, timeout_ms } => Some((conn, Letter::Opened { conn, session, timeout_ms })),
         Origin::Expiry => {

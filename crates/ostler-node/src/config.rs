@@ -45,6 +45,8 @@ pub struct NodeConfig {
     pub reaper: crate::reaper::ReaperConfig,
     /// How many lanes there are.
     pub lanes: usize,
+    /// Whether the server is a member of an ensemble, and serves nobody until there is a leader.
+    pub member: bool,
     /// What session ids and everything drawn begin with.
     pub seed: u64,
 }

@@ -55,6 +55,8 @@ pub(crate) enum Phase {
     Fresh,
     /// The handshake is with the node; nothing more is read until it answers.
     Opening,
+    /// A four-letter word is being answered; nothing more is read.
+    Word,
     /// It speaks for a session.
     Open(SessionId),
     /// No more is read; what is unsent may still go out.
@@ -74,6 +76,8 @@ pub(crate) struct Slot {
 pub(crate) enum SlotKind {
     /// The node has it; `large_bytes` are held for it.
     Write { op: OpCode, large_bytes: usize },
+    /// The node asks the leader for it; the body goes back with the answer.
+    Sync { body: Box<[u8]> },
     /// To be answered when everything before it is.
     Read { op: OpCode, body: Box<[u8]>, ids: Arc<[Id]> },
     /// To be refused when everything before it is answered.
@@ -117,7 +121,7 @@ impl Conn {
     pub(crate) fn session(&self) -> Option<SessionId> {
         match self.phase {
             Phase::Open(session) => Some(session),
-            Phase::Fresh | Phase::Opening | Phase::Closing(_) => None,
+            Phase::Fresh | Phase::Opening | Phase::Word | Phase::Closing(_) => None,
         }
     }
 
@@ -154,7 +158,7 @@ impl Conn {
 
     /// Whether something that is answered here waits behind the last write that is with the node.
     pub(crate) fn has_reads_waiting(&self) -> bool {
-        self.queue.back().is_some_and(|slot| !matches!(slot.kind, SlotKind::Write { .. }))
+        self.queue.back().is_some_and(|slot| !slot.kind.is_with_node())
     }
 
     pub(crate) fn enqueue(&mut self, slot: Slot) {
@@ -164,14 +168,12 @@ impl Conn {
 
     /// Takes the write that the node has answered: the oldest slot, since reads behind a write wait for it.
     pub(crate) fn take_write(&mut self) -> Option<Slot> {
-        let is_write = matches!(self.queue.front()?.kind, SlotKind::Write { .. });
-        if is_write { self.take() } else { None }
+        if self.queue.front()?.kind.is_with_node() { self.take() } else { None }
     }
 
     /// Takes the oldest slot unless it waits for the node.
     pub(crate) fn take_ready(&mut self) -> Option<Slot> {
-        let is_write = matches!(self.queue.front()?.kind, SlotKind::Write { .. });
-        if is_write { None } else { self.take() }
+        if self.queue.front()?.kind.is_with_node() { None } else { self.take() }
     }
 
     fn take(&mut self) -> Option<Slot> {
@@ -242,10 +244,17 @@ impl Conn {
     }
 }
 
+impl SlotKind {
+    /// Whether its answer comes from the node.
+    fn is_with_node(&self) -> bool {
+        matches!(self, Self::Write { .. } | Self::Sync { .. })
+    }
+}
+
 impl Slot {
     fn bytes(&self) -> usize {
         match &self.kind {
-            SlotKind::Read { body, .. } => body.len(),
+            SlotKind::Read { body, .. } | SlotKind::Sync { body } => body.len(),
             SlotKind::Write { .. } | SlotKind::Refuse { .. } => 0,
         }
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ostler_tree::{Change, Outcome, Store};
 use ostler_wire::client::write::Write;
 use ostler_wire::{Id, SessionId, Zxid};
@@ -59,6 +60,17 @@ pub enum Input {
         ids: Arc<[Id]>,
         /// Whether reads of this connection still wait in front of it: they must not see what it does.
         behind_reads: bool,
+        /// The body as it was sent, if it may have to be forwarded to a leader.
+        body: Option<Bytes>,
+    },
+    /// A client wants to see everything that was committed before it asks.
+    Sync {
+        /// The connection to answer.
+        conn: ConnId,
+        /// Its session.
+        session: SessionId,
+        /// The client's number for it.
+        xid: i32,
     },
     /// A lane answers [`Letter::Fence`]: the reads in front of this transaction are answered.
     FencePassed {
@@ -147,6 +159,8 @@ pub enum Output {
     RollLog,
     /// Take a snapshot, and answer with [`Input::SnapshotDone`].
     Snapshot,
+    /// A snapshot that is being written must not come to be: it may hold what will be forgotten.
+    DiscardSnapshots,
     /// For the other members, or for the disk: every output of the peer that has no variant here.
     Peer(ostler_zab::Output),
     /// Cut the log behind `to`, put newer snapshots aside, read a store anew from what is left, all of it durable;
@@ -195,6 +209,13 @@ pub enum Letter {
         /// How it ended; its zxid is that of the letter.
         outcome: Outcome,
     },
+    /// The answer to the oldest sync of a connection that is not answered yet.
+    Synced {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// Whom this server serves from now on.
+    Service(Service),
     /// The handshake ends well.
     Opened {
         /// The connection.
@@ -264,4 +285,20 @@ pub enum CloseReason {
     Word,
     /// The server stops.
     Stopping,
+    /// The server does not serve: it has no leader.
+    NotServing,
+}
+
+/// Whom a server serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Service {
+    /// Nobody: it has no leader.
+    #[default]
+    None,
+    /// Everybody, as the only server.
+    Alone,
+    /// Everybody, as the leader of an ensemble.
+    Leading,
+    /// Everybody, with a leader that decides on writes.
+    Learning,
 }

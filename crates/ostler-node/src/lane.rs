@@ -15,7 +15,7 @@ use ostler_wire::{OpCode, SessionId, Zxid};
 use crate::config::NodeConfig;
 use crate::conn::{Conn, Phase, SlotKind};
 use crate::gate::InFlight;
-use crate::io::{CloseReason, ConnId, Input, LaneBatch, LaneId, Letter, Touch};
+use crate::io::{CloseReason, ConnId, Input, LaneBatch, LaneId, Letter, Service, Touch};
 use crate::render;
 use crate::report::{LaneReport, Traffic};
 use crate::time::Now;
@@ -62,6 +62,8 @@ pub(crate) struct Desk {
     pub(crate) id: LaneId,
     pub(crate) config: Arc<NodeConfig>,
     pub(crate) in_flight: Arc<InFlight>,
+    /// Whom the server serves.
+    pub(crate) service: Service,
     pub(crate) watches: WatchTable,
     pub(crate) outputs: VecDeque<LaneOutput>,
     /// Packets and latencies of connections that are gone.
@@ -103,6 +105,7 @@ impl Lane {
             conns: BTreeMap::new(),
             desk: Desk {
                 id,
+                service: if config.member { Service::None } else { Service::Alone },
                 config,
                 in_flight,
                 watches: WatchTable::default(),
@@ -163,7 +166,7 @@ impl Lane {
                 let before = changes.partition_point(|change| change.zxid <= zxid);
                 self.fire(&changes[..before]);
                 changes = &changes[before..];
-                self.on_letter(now, zxid, letter, &mut told);
+                self.on_letter(now, zxid, letter, &mut told, store);
             }
             self.fire(changes);
         }
@@ -384,7 +387,7 @@ impl Lane {
         }
     }
 
-    fn on_letter(&mut self, now: Now, zxid: Zxid, letter: Letter, told: &mut Told) {
+    fn on_letter(&mut self, now: Now, zxid: Zxid, letter: Letter, told: &mut Told, store: &Store) {
         match letter {
             Letter::Reply { conn: id, outcome } => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
@@ -402,6 +405,24 @@ impl Lane {
                 self.dirty.insert(id);
                 told.answered.insert(id);
                 told.moved.insert(id);
+            }
+            Letter::Synced { conn: id } => {
+                let Some(conn) = self.conns.get_mut(&id) else { return };
+                let Some(slot) = conn.take_write() else { return };
+                self.desk.answer_sync(now, conn, &slot, store);
+                self.dirty.insert(id);
+                told.answered.insert(id);
+                told.moved.insert(id);
+            }
+            Letter::Service(service) => {
+                self.desk.service = service;
+                if service == Service::None {
+                    for conn in self.conns.values_mut() {
+                        if matches!(conn.phase, Phase::Opening | Phase::Open(_)) {
+                            self.desk.close(conn, CloseReason::NotServing);
+                        }
+                    }
+                }
             }
             Letter::Opened { conn: id, session, timeout_ms } => {
                 if self.open(now, id, session, timeout_ms) {

@@ -17,7 +17,7 @@ use ostler_wire::{Acl, Code, Id, OpCode, SessionId, Xid, Zxid, acl};
 
 use crate::auth;
 use crate::conn::{Conn, Phase, Slot, SlotKind};
-use crate::io::{CloseReason, Input};
+use crate::io::{CloseReason, Input, Service};
 use crate::lane::{Desk, LaneOutput};
 use crate::time::Now;
 
@@ -72,7 +72,7 @@ impl Desk {
         }
         conn.traffic.received += 1;
         // Nothing more is read while the answer is made.
-        conn.phase = Phase::Opening;
+        conn.phase = Phase::Word;
         self.outputs.push_back(LaneOutput::Word { conn: conn.id, word, mask });
         rest.len()
     }
@@ -81,7 +81,7 @@ impl Desk {
         match conn.phase {
             Phase::Fresh => self.on_connect(now, conn, payload, store),
             Phase::Open(session) => self.on_request(now, conn, session, payload, store),
-            Phase::Opening | Phase::Closing(_) => {}
+            Phase::Opening | Phase::Word | Phase::Closing(_) => {}
         }
     }
 
@@ -92,6 +92,9 @@ impl Desk {
             return self.close(conn, CloseReason::BadFrame);
         };
         conn.read_only = request.read_only;
+        if self.service == Service::None {
+            return self.close(conn, CloseReason::NotServing);
+        }
         if request.last_zxid_seen > store.last_zxid().0 {
             return self.close(conn, CloseReason::ClientAhead);
         }
@@ -158,6 +161,10 @@ impl Desk {
                 self.drain_gate(now, conn, store);
             }
             Some(op) if op.is_write() => self.on_write(now, conn, session, xid, op, body, store),
+            Some(OpCode::Sync) if matches!(self.service, Service::Leading | Service::Learning) => {
+                conn.enqueue(Slot { xid, arrived_ms, kind: SlotKind::Sync { body: body.into() } });
+                self.outputs.push_back(LaneOutput::ToNode(Input::Sync { conn: conn.id, session, xid }));
+            }
             Some(op) if conn.gate_is_open() => {
                 let ids = Arc::clone(&conn.ids);
                 self.answer(now, conn, &Ask { xid, op, arrived_ms, ids: &ids }, body, store);
@@ -215,7 +222,8 @@ impl Desk {
             }
             large_bytes = body.len();
         }
-        let Ok(write) = Write::decode(op, &Bytes::copy_from_slice(body)) else {
+        let body = Bytes::copy_from_slice(body);
+        let Ok(write) = Write::decode(op, &body) else {
             self.in_flight.remove_large(large_bytes);
             let kind = SlotKind::Refuse { code: Code::MarshallingError, close: false };
             conn.enqueue(Slot { xid, arrived_ms, kind });
@@ -225,7 +233,8 @@ impl Desk {
         let behind_reads = conn.has_reads_waiting();
         conn.enqueue(Slot { xid, arrived_ms, kind: SlotKind::Write { op, large_bytes } });
         let ids = Arc::clone(&conn.ids);
-        let request = Input::Request { conn: conn.id, session, xid, write, ids, behind_reads };
+        let body = (self.service == Service::Learning).then_some(body);
+        let request = Input::Request { conn: conn.id, session, xid, write, ids, behind_reads, body };
         self.outputs.push_back(LaneOutput::ToNode(request));
     }
 
@@ -246,12 +255,20 @@ impl Desk {
                         return self.close(conn, CloseReason::UnknownOpcode);
                     }
                 }
-                SlotKind::Write { .. } => {}
+                SlotKind::Write { .. } | SlotKind::Sync { .. } => {}
             }
         }
     }
 
     /// Answers a read from the store.
+    /// The leader has answered a sync: everything that was committed before it is here.
+    pub(crate) fn answer_sync(&mut self, now: Now, conn: &mut Conn, slot: &Slot, store: &Store) {
+        let SlotKind::Sync { body } = &slot.kind else { return };
+        let ids = Arc::clone(&conn.ids);
+        let ask = Ask { xid: slot.xid, op: OpCode::Sync, arrived_ms: slot.arrived_ms, ids: &ids };
+        self.answer(now, conn, &ask, body, store);
+    }
+
     fn answer(&mut self, now: Now, conn: &mut Conn, ask: &Ask<'_>, body: &[u8], store: &Store) {
         let zxid = store.last_zxid();
         let at = conn.out.len();

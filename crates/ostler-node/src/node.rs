@@ -1,6 +1,7 @@
 //! The node: the one place where requests become transactions. It decides with a shared borrow of the store and
 //! what is not applied yet, hands the result to the peer, and applies what the peer has committed. Answers to
 //! Java's `PrepRequestProcessor`, `SyncRequestProcessor`'s snapshot rule and `FinalRequestProcessor`'s write half.
+//! What only a member of an ensemble does is in `member`.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -10,12 +11,13 @@ use ostler_tree::{Asker, Outstanding, Store};
 use ostler_wire::client::write::Write;
 use ostler_wire::txn::TxnEntry;
 use ostler_wire::{ServerId, SessionId, Zxid};
-use ostler_zab::{Peer, Proposal};
+use ostler_zab::{Epochs, History, Peer, PeerConfig, Proposal, Standing as PeerStanding};
 
 use crate::applier::{Applier, Origin};
 use crate::config::NodeConfig;
 use crate::gate::Random;
-use crate::io::{CloseReason, ConnId, Input, LaneBatch, LaneId, Letter, Output, Touch};
+use crate::io::{CloseReason, ConnId, Input, LaneBatch, LaneId, Letter, Output, Service, Touch};
+use crate::member::Member;
 use crate::reaper::Reaper;
 use crate::report::NodeReport;
 use crate::sessions::{Sessions, Standing};
@@ -25,29 +27,41 @@ use crate::time::Now;
 /// A server's mind. See the crate's documentation for how to drive it.
 #[derive(Debug)]
 pub struct Node {
-    config: Arc<NodeConfig>,
-    peer: Peer,
-    outstanding: Outstanding,
-    sessions: Sessions,
-    applier: Applier,
+    pub(crate) config: Arc<NodeConfig>,
+    pub(crate) peer: Peer,
+    pub(crate) standing: PeerStanding,
+    /// Whom the lanes were told to serve.
+    pub(crate) service: Service,
+    pub(crate) member: Member,
+    pub(crate) outstanding: Outstanding,
+    pub(crate) sessions: Sessions,
+    pub(crate) applier: Applier,
     reaper: Reaper,
     throttle: ConnectionThrottle,
     snapshots: SnapshotRule,
     /// Whether the disk has no room for the log.
     log_full: bool,
-    collection: Collection,
+    pub(crate) collection: Collection,
     /// When the node last woke, to notice that it stood still.
     awake_ms: u64,
-    outputs: VecDeque<Output>,
+    pub(crate) outputs: VecDeque<Output>,
 }
 
 /// The question to all lanes which sessions they heard from, asked before any session expires.
 #[derive(Debug, Default)]
-struct Collection {
+pub(crate) struct Collection {
     round: u64,
     /// When it was asked: who was silent until then has been, whatever comes in while the lanes answer.
     asked_ms: u64,
     waiting: BTreeSet<LaneId>,
+}
+
+impl Collection {
+    /// Answers to what was asked so far come too late.
+    pub(crate) fn forget(&mut self) {
+        self.round += 1;
+        self.waiting.clear();
+    }
 }
 
 /// When to take a snapshot.
@@ -65,14 +79,43 @@ impl Node {
     /// A standalone server that starts with this store; all of it is committed.
     #[must_use]
     pub fn solo(config: Arc<NodeConfig>, store: &Store, now: Now) -> Self {
-        let mut sessions = Sessions::new(config.tick_ms, config.server_id, now.wall_ms.unsigned_abs());
+        let peer = Peer::solo(ServerId(config.server_id), store.last_zxid());
+        let mut node = Self::new(config, peer, store, now);
+        (node.standing, node.service) = (PeerStanding::Solo, Service::Alone);
         for (id, timeout_ms) in store.sessions() {
-            sessions.track(id, timeout_ms, now.mono_ms, None);
+            node.sessions.track(id, timeout_ms, now.mono_ms, None);
         }
+        node
+    }
+
+    /// A member of an ensemble that starts with this store and with what its disk says about it. It looks for a
+    /// leader at once.
+    #[must_use]
+    pub fn member(
+        config: Arc<NodeConfig>,
+        peer: PeerConfig,
+        members: (i64, Bytes),
+        epochs: Epochs,
+        history: History,
+        store: &Store,
+        now: Now,
+    ) -> Self {
+        let mut peer = Peer::member(peer, epochs, history);
+        peer.set_members(members.0, members.1);
+        peer.start(now.mono_ms);
+        let mut node = Self::new(config, peer, store, now);
+        node.drain_peer(now, store);
+        node
+    }
+
+    fn new(config: Arc<NodeConfig>, peer: Peer, store: &Store, now: Now) -> Self {
         Self {
-            peer: Peer::solo(ServerId(config.server_id), store.last_zxid()),
+            peer,
+            standing: PeerStanding::Looking,
+            service: Service::None,
+            member: Member::default(),
             outstanding: Outstanding::new(store),
-            sessions,
+            sessions: Sessions::new(config.tick_ms, config.server_id, now.wall_ms.unsigned_abs()),
             applier: Applier::new(store.last_zxid(), config.lanes),
             reaper: Reaper::new(config.reaper, now),
             throttle: ConnectionThrottle::new(config.connection_throttle, config.seed),
@@ -85,48 +128,69 @@ impl Node {
         }
     }
 
-    /// Takes one input. `store` holds exactly what [`Self::apply`] has applied to it.
+    /// Takes one input. `store` holds exactly what [`Self::apply`] has applied to it. After an input that yields
+    /// [`Output::Install`] the outputs are to be carried out before the next input.
     pub fn handle(&mut self, now: Now, input: Input, store: &Store) {
         match input {
             Input::Connect { conn, resume, timeout_ms } => {
                 self.on_connect(now, conn, resume, timeout_ms, store)
             }
-            Input::Request { conn, session, xid, write, ids, behind_reads } => {
+            Input::Request { conn, session, xid, write, ids, behind_reads, body } => {
                 let asker = Asker { session, cxid: xid, ids: &ids, session_live: true, session_local: false };
-                self.on_request(now, conn, write, &asker, behind_reads, store);
+                self.on_request(now, conn, write, &asker, (behind_reads, body), store);
             }
+            Input::Sync { conn, session, xid } => self.on_sync(conn, session, xid),
             Input::FencePassed { zxid } => {
                 self.applier.open_fence(zxid);
                 self.outputs.push_back(Output::Apply);
             }
             Input::Disconnected { conn, session, touch } => {
                 if let Some(touch) = touch {
-                    self.sessions.touch(touch);
+                    self.on_touch(touch);
                 }
                 self.sessions.unbind(session, conn);
+                if self.service == Service::Learning && self.sessions.conn(session).is_none() {
+                    // Whether it lives on is the leader's business.
+                    self.sessions.remove(session);
+                }
             }
             Input::Touches { lane, round, touches } => self.on_touches(now, lane, round, &touches, store),
             Input::Persisted { zxid, generation } => {
-                self.peer.handle(now.mono_ms, ostler_zab::Input::Persisted { zxid, generation });
-                self.drain_peer();
+                self.hand_to_peer(now, ostler_zab::Input::Persisted { zxid, generation }, store);
             }
-            Input::LogFull => self.on_log_full(),
+            Input::LogFull => self.on_log_full(now, store),
             Input::LogRoom => self.log_full = false,
             Input::SnapshotDone => self.snapshots.running = false,
-            Input::Peer(input) => {
-                self.peer.handle(now.mono_ms, input);
-                self.drain_peer();
+            Input::Peer(input) => self.on_peer(now, input, store),
+            Input::TreeArrived { link, store: tree } => self.on_tree_arrived(now, link, tree, store),
+            Input::TreeSaved { store: tree, generation } => {
+                self.install(tree);
+                self.hand_to_peer(now, ostler_zab::Input::SnapshotSaved { generation }, store);
             }
-            Input::TreeArrived { .. } | Input::TreeSaved { .. } | Input::Truncated { .. } => {
-                unreachable!("a standalone server has no leader to take a tree from")
+            Input::Truncated { result, generation } => {
+                let last = result.map(|tree| {
+                    let last = tree.last_zxid();
+                    self.install(tree);
+                    last
+                });
+                self.hand_to_peer(now, ostler_zab::Input::Truncated { last, generation }, store);
             }
         }
+    }
+
+    fn install(&mut self, tree: Box<Store>) {
+        self.applier.restart(tree.last_zxid());
+        self.outputs.push_back(Output::Install(tree));
     }
 
     /// Does what time asks for: expires sessions, reaps nodes. To be called at [`Self::poll_timeout`].
     pub fn handle_timeout(&mut self, now: Now, store: &Store) {
         self.notice_standstill(now);
-        if self.log_full {
+        if self.peer.poll_timeout().is_some_and(|(deadline, _)| deadline <= now.mono_ms) {
+            self.peer.handle_timeout(now.mono_ms);
+            self.drain_peer(now, store);
+        }
+        if self.log_full || !self.decides() {
             return;
         }
         while let Some(path) = self.reaper.poll(now, store) {
@@ -134,22 +198,37 @@ impl Node {
             self.propose_own(now, SessionId(0), write, Origin::Server, store);
         }
         let due = self.sessions.next_deadline_ms().is_some_and(|deadline| deadline <= now.mono_ms);
-        if due && self.collection.waiting.is_empty() {
-            self.collection.round += 1;
-            self.collection.asked_ms = now.mono_ms;
-            let round = self.collection.round;
-            for lane in (0..self.config.lanes).map(LaneId) {
-                self.collection.waiting.insert(lane);
-                self.send(lane, Letter::CollectTouches { round });
-            }
+        if due {
+            self.collect_touches(now);
         }
+    }
+
+    /// Asks all lanes which sessions they heard from, unless they are being asked.
+    pub(crate) fn collect_touches(&mut self, now: Now) {
+        if !self.collection.waiting.is_empty() {
+            return;
+        }
+        self.collection.round += 1;
+        self.collection.asked_ms = now.mono_ms;
+        let round = self.collection.round;
+        for lane in (0..self.config.lanes).map(LaneId) {
+            self.collection.waiting.insert(lane);
+            self.send(lane, Letter::CollectTouches { round });
+        }
+    }
+
+    /// Whether this server decides on writes and sessions.
+    fn decides(&self) -> bool {
+        self.peer.next_zxid().is_some() && matches!(self.service, Service::Alone | Service::Leading)
     }
 
     /// When [`Self::handle_timeout`] is to be called, and for what.
     #[must_use]
     pub fn poll_timeout(&self) -> (u64, &'static str) {
         let heartbeat = (self.awake_ms + self.heartbeat_ms(), "heartbeat");
-        if self.log_full {
+        let heartbeat =
+            self.peer.poll_timeout().map_or(heartbeat, |(deadline, what)| heartbeat.min((deadline, what)));
+        if self.log_full || !self.decides() {
             return heartbeat;
         }
         let reaper = (self.reaper.deadline_ms(), "reaper");
@@ -199,7 +278,15 @@ impl Node {
     pub fn report(&self) -> NodeReport {
         NodeReport {
             sessions: self.sessions.len(),
-            outstanding: self.applier.len(),
+            standing: Some(self.standing),
+            learners: self.peer.learners(),
+            leader: self.peer.leader(),
+            connected: self.peer.connected().iter().copied().collect(),
+            last_end: self.peer.last_end(),
+            epochs: self.peer.epochs(),
+            last_proposed: self.peer.last_proposed(),
+            pending_syncs: self.member.forwarded.pending_syncs(),
+            outstanding: self.applier.len() + self.member.forwarded.len(),
             session_buckets: self.sessions.buckets().collect(),
             connection_drop_chance: self.throttle.drop_chance(),
             log_full: self.log_full,
@@ -217,6 +304,11 @@ impl Node {
     ) {
         if !self.throttle.admit(now.mono_ms, resume.is_some()) {
             return self.close(conn, CloseReason::ConnectionThrottled);
+        }
+        match self.service {
+            Service::None => return self.close(conn, CloseReason::NotServing),
+            Service::Learning => return self.forward_connect(now, conn, resume, timeout_ms),
+            Service::Alone | Service::Leading => {}
         }
         let Some(session) = resume else {
             if self.log_full {
@@ -243,7 +335,7 @@ impl Node {
         conn: ConnId,
         write: Write,
         asker: &Asker<'_>,
-        behind_reads: bool,
+        (behind_reads, body): (bool, Option<Bytes>),
         store: &Store,
     ) {
         // A session that is closing or gone, or that another connection speaks for: no answer, as in Java; the
@@ -255,18 +347,39 @@ impl Node {
         if self.log_full {
             return self.close(conn, CloseReason::DiskFull);
         }
-        let entry = self.decide(now, write, asker, store);
-        self.propose(now, entry, Origin::Client { conn }, behind_reads);
+        match self.service {
+            // Its connection is being closed.
+            Service::None => {}
+            Service::Learning => {
+                if matches!(write, Write::CloseSession) {
+                    self.sessions.close(session);
+                }
+                self.member.forwarded.push(session, asker.cxid, Origin::Client { conn }, behind_reads);
+                let body = body.unwrap_or_default();
+                self.forward(session, asker.cxid, write.op(), body, Some(asker.ids.to_vec()));
+            }
+            Service::Alone | Service::Leading => {
+                if self.peer.next_zxid().is_none() {
+                    return;
+                }
+                let entry = self.decide(now, write, asker, store);
+                self.propose(now, entry, Origin::Client { conn }, behind_reads, store);
+            }
+        }
     }
 
     fn on_touches(&mut self, now: Now, lane: LaneId, round: u64, touches: &[Touch], store: &Store) {
         for touch in touches {
-            self.sessions.touch(*touch);
+            self.on_touch(*touch);
         }
         if round != self.collection.round || !self.collection.waiting.remove(&lane) {
             return;
         }
-        if !self.collection.waiting.is_empty() || self.log_full {
+        if !self.collection.waiting.is_empty() {
+            return;
+        }
+        self.answer_pings();
+        if self.log_full || !self.decides() {
             return;
         }
         for session in self.sessions.due(self.collection.asked_ms) {
@@ -274,18 +387,28 @@ impl Node {
         }
     }
 
+    fn on_touch(&mut self, touch: Touch) {
+        if self.service == Service::Learning {
+            self.note_touch(touch);
+        } else {
+            self.sessions.touch(touch);
+        }
+    }
+
     /// No room for the log: what is under way waits for room, its clients are sent away so that they do not wait
     /// with it. Their writes may still happen.
-    fn on_log_full(&mut self) {
+    fn on_log_full(&mut self, now: Now, store: &Store) {
         self.log_full = true;
+        // A member lets the others go on without it.
+        self.hand_to_peer(now, ostler_zab::Input::LogFull, store);
         for conn in self.applier.waiting_conns() {
             self.close(conn, CloseReason::DiskFull);
         }
     }
 
     /// What a request becomes: a transaction with the next zxid.
-    fn decide(&mut self, now: Now, write: Write, asker: &Asker<'_>, store: &Store) -> TxnEntry {
-        let zxid = self.peer.next_zxid().expect("a standalone server always proposes");
+    pub(crate) fn decide(&mut self, now: Now, write: Write, asker: &Asker<'_>, store: &Store) -> TxnEntry {
+        let zxid = self.peer.next_zxid().expect("only a role that proposes decides");
         if matches!(write, Write::CloseSession) {
             self.sessions.close(asker.session);
         }
@@ -294,37 +417,71 @@ impl Node {
 
     /// A transaction of the server's own, in the name of a session or (0) of nobody.
     fn propose_own(&mut self, now: Now, session: SessionId, write: Write, origin: Origin, store: &Store) {
-        let entry = self.decide(now, write, &Asker { session, ..Asker::server() }, store);
-        self.propose(now, entry, origin, false);
-    }
-
-    fn propose(&mut self, now: Now, entry: TxnEntry, origin: Origin, behind_reads: bool) {
-        let (zxid, bytes) = (entry.header.zxid, encode(&entry));
-        let size = bytes.len() as u64;
-        self.applier.push(entry, origin, behind_reads);
-        self.peer.handle(now.mono_ms, ostler_zab::Input::Propose(Proposal { zxid, bytes }));
-        self.drain_peer();
-        if self.snapshots.count_txn(size) {
-            self.outputs.push_back(Output::RollLog);
-            if !std::mem::replace(&mut self.snapshots.running, true) {
-                self.outputs.push_back(Output::Snapshot);
-            }
+        if self.peer.next_zxid().is_none() {
+            return;
         }
+        let entry = self.decide(now, write, &Asker { session, ..Asker::server() }, store);
+        self.propose(now, entry, origin, false, store);
     }
 
-    fn drain_peer(&mut self) {
+    pub(crate) fn propose(
+        &mut self,
+        now: Now,
+        entry: TxnEntry,
+        origin: Origin,
+        behind_reads: bool,
+        store: &Store,
+    ) {
+        let (zxid, bytes) = (entry.header.zxid, encode(&entry));
+        self.applier.push(entry, origin, behind_reads);
+        self.hand_to_peer(now, ostler_zab::Input::Propose(Proposal { zxid, bytes }), store);
+    }
+
+    pub(crate) fn hand_to_peer(&mut self, now: Now, input: ostler_zab::Input, store: &Store) {
+        self.peer.handle(now.mono_ms, input);
+        self.drain_peer(now, store);
+    }
+
+    fn drain_peer(&mut self, now: Now, store: &Store) {
         while let Some(output) = self.peer.poll_output() {
             match output {
                 ostler_zab::Output::Append { proposal, generation } => {
+                    self.note_appended(&proposal);
+                    let size = proposal.bytes.len() as u64;
                     self.outputs.push_back(Output::Append { proposal, generation });
+                    if self.snapshots.count_txn(size) {
+                        self.outputs.push_back(Output::RollLog);
+                        if !std::mem::replace(&mut self.snapshots.running, true) {
+                            self.outputs.push_back(Output::Snapshot);
+                        }
+                    }
                 }
                 ostler_zab::Output::Commit { upto } => {
                     self.applier.commit(upto);
                     self.outputs.push_back(Output::Apply);
                 }
-                output => self.outputs.push_back(Output::Peer(output)),
+                ostler_zab::Output::Truncate { to, generation } => {
+                    self.outputs.push_back(Output::Truncate { to, generation });
+                }
+                ostler_zab::Output::SaveSnapshot { link, zxid, generation } => {
+                    self.save_tree(link, zxid, generation);
+                }
+                ostler_zab::Output::FromLearner { link, packet, .. } => {
+                    self.on_from_learner(now, link, packet, store);
+                }
+                ostler_zab::Output::FromLeader { link, packet } => self.on_from_leader(now, link, packet),
+                // Its clients keep their sessions and come back, here or elsewhere.
+                ostler_zab::Output::LearnerGone { .. } => {}
+                ostler_zab::Output::Standing(standing) => self.on_standing(now, standing, store),
+                output @ (ostler_zab::Output::WriteEpoch { .. }
+                | ostler_zab::Output::Notify { .. }
+                | ostler_zab::Output::Connect { .. }
+                | ostler_zab::Output::Send { .. }
+                | ostler_zab::Output::SendSnapshot { .. }
+                | ostler_zab::Output::Close { .. }) => self.outputs.push_back(Output::Peer(output)),
             }
         }
+        self.release_learner_syncs();
     }
 
     /// If the whole server stood still (stopped, or starved of its processor), clients could not be heard: nobody
@@ -342,11 +499,11 @@ impl Node {
         u64::from(self.config.tick_ms / 2).clamp(10, 1000)
     }
 
-    fn close(&mut self, conn: ConnId, reason: CloseReason) {
+    pub(crate) fn close(&mut self, conn: ConnId, reason: CloseReason) {
         self.send(conn.lane(), Letter::Close { conn, reason });
     }
 
-    fn send(&mut self, lane: LaneId, letter: Letter) {
+    pub(crate) fn send(&mut self, lane: LaneId, letter: Letter) {
         let batch = LaneBatch { changes: None, letters: vec![(Zxid(i64::MAX), letter)] };
         self.outputs.push_back(Output::Send(lane, batch));
     }

@@ -1,11 +1,28 @@
 //! Plain figures of nodes and lanes, for four-letter words and metrics.
 
 use ostler_tree::Namespaces;
-use ostler_wire::{OpCode, SessionId};
+use ostler_wire::{OpCode, ServerId, SessionId, Zxid};
+use ostler_zab::{Epochs, LinkId, Reason, Standing};
 
 /// Figures of the node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeReport {
+    /// What the server is to its clients; `None` only in an empty report.
+    pub standing: Option<Standing>,
+    /// A leader's learners: link, server, whether it observes, whether it is in sync.
+    pub learners: Vec<(LinkId, ServerId, bool, bool)>,
+    /// Who leads, as far as is known.
+    pub leader: Option<ServerId>,
+    /// The members with which a connection for votes stands.
+    pub connected: Vec<ServerId>,
+    /// Why the last role ended.
+    pub last_end: Option<Reason>,
+    /// The epochs on disk.
+    pub epochs: Epochs,
+    /// The last proposal.
+    pub last_proposed: Zxid,
+    /// Syncs that wait for the leader.
+    pub pending_syncs: usize,
     /// Sessions, closing ones included.
     pub sessions: usize,
     /// Transactions that are decided and not applied.

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ostler_wire::SessionId;
+use ostler_wire::{Code, SessionId};
+use ostler_zab::LinkId;
 
 use crate::io::{ConnId, Touch};
 
@@ -18,8 +19,17 @@ struct Session {
     deadline_ms: u64,
     /// Whether its closing transaction is under way.
     closing: bool,
-    /// The connection that speaks for it.
-    conn: Option<ConnId>,
+    /// Who speaks for it.
+    owner: Option<Owner>,
+}
+
+/// Who speaks for a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// A connection of this server.
+    Conn(ConnId),
+    /// A connection of a learner.
+    Learner(LinkId),
 }
 
 /// All sessions.
@@ -69,7 +79,8 @@ impl Sessions {
 
     /// Takes up a session, new or from the log.
     pub fn track(&mut self, id: SessionId, timeout_ms: i32, now_ms: u64, conn: Option<ConnId>) {
-        let session = Session { timeout_ms, heard_ms: 0, deadline_ms: u64::MAX, closing: false, conn };
+        let owner = conn.map(Owner::Conn);
+        let session = Session { timeout_ms, heard_ms: 0, deadline_ms: u64::MAX, closing: false, owner };
         if let Some(old) = self.sessions.insert(id, session) {
             self.leave_bucket(id, old.deadline_ms);
         }
@@ -89,20 +100,50 @@ impl Sessions {
     /// The connection that speaks for a session.
     #[must_use]
     pub fn conn(&self, id: SessionId) -> Option<ConnId> {
-        self.sessions.get(&id).and_then(|session| session.conn)
+        match self.sessions.get(&id)?.owner? {
+            Owner::Conn(conn) => Some(conn),
+            Owner::Learner(_) => None,
+        }
     }
 
     /// From now on this connection speaks for the session; yields the one that did.
     pub fn bind(&mut self, id: SessionId, conn: ConnId) -> Option<ConnId> {
-        self.sessions.get_mut(&id).and_then(|session| session.conn.replace(conn))
+        self.own(id, Owner::Conn(conn))
+    }
+
+    /// From now on a learner speaks for the session; yields the connection of this server that did.
+    pub fn bind_learner(&mut self, id: SessionId, link: LinkId) -> Option<ConnId> {
+        self.own(id, Owner::Learner(link))
+    }
+
+    fn own(&mut self, id: SessionId, owner: Owner) -> Option<ConnId> {
+        match self.sessions.get_mut(&id)?.owner.replace(owner)? {
+            Owner::Conn(conn) => Some(conn),
+            Owner::Learner(_) => None,
+        }
+    }
+
+    /// Whether a learner may ask in the name of a session. The first that does so after an election speaks for it.
+    pub fn check_learner(&mut self, id: SessionId, link: LinkId) -> Result<(), Code> {
+        match self.sessions.get_mut(&id) {
+            None => Err(Code::SessionExpired),
+            Some(session) if session.closing => Err(Code::SessionExpired),
+            Some(session) => {
+                if *session.owner.get_or_insert(Owner::Learner(link)) == Owner::Learner(link) {
+                    Ok(())
+                } else {
+                    Err(Code::SessionMoved)
+                }
+            }
+        }
     }
 
     /// The connection is gone. A connection that lost the session to another changes nothing.
     pub fn unbind(&mut self, id: SessionId, conn: ConnId) {
         if let Some(session) = self.sessions.get_mut(&id)
-            && session.conn == Some(conn)
+            && session.owner == Some(Owner::Conn(conn))
         {
-            session.conn = None;
+            session.owner = None;
         }
     }
 
@@ -144,7 +185,16 @@ impl Sessions {
     pub fn remove(&mut self, id: SessionId) -> Option<ConnId> {
         let session = self.sessions.remove(&id)?;
         self.leave_bucket(id, session.deadline_ms);
-        session.conn
+        match session.owner? {
+            Owner::Conn(conn) => Some(conn),
+            Owner::Learner(_) => None,
+        }
+    }
+
+    /// Forgets all of them, as when a role ends.
+    pub fn clear(&mut self) {
+        self.sessions.clear();
+        self.buckets.clear();
     }
 
     /// The earliest deadline.

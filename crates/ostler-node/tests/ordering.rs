@@ -51,6 +51,7 @@ impl Server {
             connection_throttle: ThrottleConfig::default(),
             reaper: ReaperConfig::default(),
             lanes: 1,
+            member: false,
             seed: 1,
         });
         let store = Store::new(TreeConfig::default());
@@ -82,7 +83,11 @@ impl Server {
                 }
                 Output::Send(_, batch) => self.batches.push(batch),
                 Output::Apply | Output::RollLog | Output::Snapshot => {}
-                Output::Peer(_) | Output::Truncate { .. } | Output::SaveTree { .. } | Output::Install(_) => {
+                Output::Peer(_)
+                | Output::DiscardSnapshots
+                | Output::Truncate { .. }
+                | Output::SaveTree { .. }
+                | Output::Install(_) => {
                     unreachable!("a standalone server has no peers")
                 }
             }

@@ -84,7 +84,11 @@ impl NodeLoop {
                 // Looked after by the caller: it is what `has_committed` says.
                 Output::Apply => {}
                 Output::Send(lane, batch) => self.lanes[lane.0].batches.push(batch),
-                Output::Peer(_) | Output::Truncate { .. } | Output::SaveTree { .. } | Output::Install(_) => {
+                Output::Peer(_)
+                | Output::DiscardSnapshots
+                | Output::Truncate { .. }
+                | Output::SaveTree { .. }
+                | Output::Install(_) => {
                     unreachable!("a standalone server has no peers")
                 }
             }

@@ -67,6 +67,7 @@ pub(crate) fn node_config(config: &ServerConfig, now: Now) -> NodeConfig {
                 .map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         },
         lanes,
+        member: false,
         seed,
     }
 }

@@ -427,7 +427,11 @@ impl Server {
                 }
                 Output::Apply => {}
                 Output::Send(lane, batch) => self.seats[lane.0].inbox.push_back(batch),
-                Output::Peer(_) | Output::Truncate { .. } | Output::SaveTree { .. } | Output::Install(_) => {
+                Output::Peer(_)
+                | Output::DiscardSnapshots
+                | Output::Truncate { .. }
+                | Output::SaveTree { .. }
+                | Output::Install(_) => {
                     unreachable!("a standalone server has no peers")
                 }
             }

@@ -75,6 +75,7 @@ pub(crate) fn node_config(lanes: usize, seed: u64) -> NodeConfig {
         connection_throttle: ThrottleConfig::default(),
         reaper: ReaperConfig::default(),
         lanes,
+        member: false,
         seed,
     }
 }

@@ -28,7 +28,7 @@ pub use config::TreeConfig;
 pub use namespaces::Namespaces;
 pub use outcome::{Change, Outcome, Part};
 pub use outstanding::Outstanding;
-pub use prepare::{Asker, prepare};
+pub use prepare::{Asker, prepare, refuse};
 pub use read::Children;
 pub use snapshot::{LoadError, Loader, Walk};
 pub use store::Store;

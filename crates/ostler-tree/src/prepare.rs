@@ -56,6 +56,18 @@ pub fn prepare(
     TxnEntry { header, txn, digest }
 }
 
+/// A request that is refused before it is looked at: a transaction that changes nothing and carries the code to who
+/// asked, wherever that is.
+#[must_use]
+pub fn refuse(code: Code, asker: &Asker<'_>, at: (Zxid, i64)) -> TxnEntry {
+    let (zxid, time_ms) = at;
+    TxnEntry {
+        header: TxnHeader { session: asker.session, cxid: asker.cxid, zxid, time_ms },
+        txn: Txn::Error { code: code.to_int() },
+        digest: None,
+    }
+}
+
 /// One request being decided.
 pub(crate) struct Decision<'a> {
     pub(crate) asker: &'a Asker<'a>,

@@ -43,7 +43,7 @@ impl PeerConfig {
 }
 
 /// The epochs on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Epochs {
     /// The highest that was promised to a leader.
     pub accepted: i64,

@@ -1,0 +1,329 @@
+//! The node as a member of an ensemble: what it does for learners as a leader, what it hands to a leader as a
+//! learner, and how it goes from one standing to the other. Answers to Java's `LearnerHandler` and
+//! `LeaderRequestProcessor` on the one side, `FollowerRequestProcessor`, `Follower` and `Observer` on the other.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use ostler_tree::{Asker, Outstanding, Store};
+use ostler_wire::client::write::Write;
+use ostler_wire::jute::Reader;
+use ostler_wire::quorum::{Forwarded as Request, Packet};
+use ostler_wire::txn::TxnEntry;
+use ostler_wire::{Code, Id, OpCode, SessionId, Zxid};
+use ostler_zab::{LinkId, Proposal, Standing};
+
+use crate::applier::Origin;
+use crate::forward::Forwarded;
+use crate::io::{CloseReason, ConnId, LaneId, Letter, Output, Service, Touch};
+use crate::node::Node;
+use crate::time::Now;
+
+/// What a member keeps beside what every server has.
+#[derive(Debug, Default)]
+pub(crate) struct Member {
+    /// Entries that were proposed to this learner, until the log takes them.
+    decoded: VecDeque<TxnEntry>,
+    /// The tree that a leader sent, until its packet's turn comes.
+    arrived: Option<(LinkId, Box<Store>)>,
+    pub(crate) forwarded: Forwarded,
+    /// Pings that wait for the lanes to say who was heard from.
+    pings: VecDeque<(LinkId, Zxid)>,
+    /// Sessions that were heard from since the last ping, with their timeouts.
+    touched: BTreeMap<SessionId, i32>,
+    /// Syncs of learners that wait for a commit.
+    learner_syncs: VecDeque<(Zxid, LinkId)>,
+}
+
+impl Node {
+    /// Something of the peer's: from other members, or from the disk.
+    pub(crate) fn on_peer(&mut self, now: Now, input: ostler_zab::Input, store: &Store) {
+        if let ostler_zab::Input::Packet {
+            link,
+            packet:
+                Packet::Proposal { entry, .. }
+                | Packet::Inform { entry, .. }
+                | Packet::InformAndActivate { entry, .. },
+        } = &input
+        {
+            match TxnEntry::decode(entry) {
+                Ok(entry) => self.member.decoded.push_back(entry),
+                Err(_) => {
+                    // A leader that sends what nobody can read, or a line that is broken: begin anew.
+                    let link = *link;
+                    self.outputs.push_back(Output::Peer(ostler_zab::Output::Close {
+                        link,
+                        reason: ostler_zab::Reason::Violation("a transaction that does not decode"),
+                    }));
+                    self.hand_to_peer(now, ostler_zab::Input::LinkDown { link }, store);
+                    return;
+                }
+            }
+        }
+        self.hand_to_peer(now, input, store);
+    }
+
+    /// A whole tree came from the leader. It is held until the peer says that it is to be the store.
+    pub(crate) fn on_tree_arrived(&mut self, now: Now, link: LinkId, tree: Box<Store>, store: &Store) {
+        self.member.arrived = Some((link, tree));
+        self.hand_to_peer(now, ostler_zab::Input::SnapshotArrived { link }, store);
+    }
+
+    /// Everything of a transaction that the log takes: a leader knows it from deciding on it, a learner from the
+    /// packet that proposed it.
+    pub(crate) fn note_appended(&mut self, proposal: &Proposal) {
+        if self.applier.last() >= proposal.zxid {
+            return;
+        }
+        while let Some(entry) = self.member.decoded.pop_front() {
+            if entry.header.zxid != proposal.zxid {
+                // It was in the tree already that the leader sent.
+                continue;
+            }
+            let (origin, behind_reads) = self
+                .member
+                .forwarded
+                .take(entry.header.session, entry.header.cxid)
+                .unwrap_or((Origin::Expiry, false));
+            self.applier.push(entry, origin, behind_reads);
+            return;
+        }
+        unreachable!("a learner logs what was proposed to it");
+    }
+
+    pub(crate) fn on_standing(&mut self, now: Now, standing: Standing, store: &Store) {
+        let service = match standing {
+            Standing::Looking => Service::None,
+            Standing::Solo => Service::Alone,
+            Standing::Leading { .. } => Service::Leading,
+            Standing::Following { .. } => Service::Learning,
+        };
+        self.standing = standing;
+        self.service = service;
+        for lane in (0..self.config.lanes).map(LaneId) {
+            self.send(lane, Letter::Service(service));
+        }
+        self.applier.forget_conns();
+        self.sessions.clear();
+        self.collection.forget();
+        self.member.forwarded.clear();
+        self.member.pings.clear();
+        self.member.touched.clear();
+        self.member.learner_syncs.clear();
+        if service == Service::None {
+            self.member.decoded.clear();
+            self.member.arrived = None;
+            // A snapshot that is being written would hold what may have to be forgotten.
+            self.outputs.push_back(Output::DiscardSnapshots);
+        }
+        if service == Service::Leading {
+            self.outstanding = Outstanding::new(store);
+            for (id, timeout_ms) in store.sessions() {
+                self.sessions.track(id, timeout_ms, now.mono_ms, None);
+            }
+        }
+        self.outputs.push_back(Output::Apply);
+    }
+
+    pub(crate) fn on_from_learner(&mut self, now: Now, link: LinkId, packet: Packet, store: &Store) {
+        match packet {
+            Packet::Request(request) => self.on_forwarded(now, link, request, store),
+            Packet::Revalidate { session, timeout_ms } => {
+                let valid = self.sessions.check_learner(session, link) != Err(Code::SessionExpired);
+                if valid {
+                    if let Some(old) = self.sessions.bind_learner(session, link) {
+                        self.close(old, CloseReason::SessionResumedElsewhere);
+                    }
+                    self.sessions.touch(Touch { session, heard_ms: now.mono_ms, timeout_ms });
+                }
+                self.send_packet(link, Packet::Revalidated { session, valid });
+            }
+            Packet::Ping { data, .. } => {
+                for (session, timeout_ms) in touches(&data) {
+                    self.sessions.touch(Touch { session, heard_ms: now.mono_ms, timeout_ms });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A request of a learner's client. Whatever becomes of it, a transaction answers it: that is what the learner
+    /// waits for.
+    fn on_forwarded(&mut self, now: Now, link: LinkId, request: Request, store: &Store) {
+        let Request { session, cxid, op, body, ids } = request;
+        let op = OpCode::from_int(op);
+        if op == Some(OpCode::Sync) {
+            let last = self.peer.last_proposed();
+            if self.peer.committed() >= last {
+                self.send_packet(link, Packet::Sync);
+            } else {
+                self.member.learner_syncs.push_back((last, link));
+            }
+            return;
+        }
+        // The leader may have ceased to be one with the packet before.
+        let Some(zxid) = self.peer.next_zxid() else { return };
+        let ids: Vec<Id> = ids.unwrap_or_default();
+        let asker = Asker { session, cxid, ids: &ids, session_live: true, session_local: false };
+        let decided = match op {
+            Some(OpCode::CreateSession) => match Reader::new(&body).int("timeout") {
+                Ok(timeout_ms) => {
+                    self.sessions.track(session, timeout_ms, now.mono_ms, None);
+                    self.sessions.bind_learner(session, link);
+                    Ok(Write::CreateSession { timeout_ms })
+                }
+                Err(_) => Err(Code::MarshallingError),
+            },
+            Some(OpCode::CloseSession) => Ok(Write::CloseSession),
+            // Neither may come from a client (ZOOKEEPER-2623).
+            None | Some(OpCode::Check | OpCode::DeleteContainer) => Err(Code::Unimplemented),
+            Some(op) => self
+                .sessions
+                .check_learner(session, link)
+                .and_then(|()| Write::decode(op, &body).map_err(|_| Code::MarshallingError)),
+        };
+        let entry = match decided {
+            Ok(write) => self.decide(now, write, &asker, store),
+            Err(code) => ostler_tree::refuse(code, &asker, (zxid, now.wall_ms)),
+        };
+        self.propose(now, entry, Origin::Server, false, store);
+    }
+
+    /// Answers the syncs of learners whose commit has come.
+    pub(crate) fn release_learner_syncs(&mut self) {
+        while let Some(&(zxid, link)) = self.member.learner_syncs.front() {
+            if self.peer.committed() < zxid {
+                return;
+            }
+            self.member.learner_syncs.pop_front();
+            self.send_packet(link, Packet::Sync);
+        }
+    }
+
+    pub(crate) fn on_from_leader(&mut self, now: Now, link: LinkId, packet: Packet) {
+        match packet {
+            Packet::Ping { zxid, .. } => {
+                self.member.pings.push_back((link, zxid));
+                self.collect_touches(now);
+            }
+            Packet::Revalidated { session, valid } => {
+                let Some((conn, timeout_ms)) = self.member.forwarded.answered(session) else { return };
+                if !valid {
+                    return self.tell(conn, Letter::Refused { conn });
+                }
+                if let Some(old) = self.sessions.conn(session).filter(|old| *old != conn) {
+                    self.close(old, CloseReason::SessionResumedElsewhere);
+                }
+                self.sessions.track(session, timeout_ms, now.mono_ms, Some(conn));
+                self.tell(conn, Letter::Opened { conn, session, timeout_ms });
+            }
+            Packet::Sync => {
+                if let Some(conn) = self.member.forwarded.take_sync() {
+                    self.tell(conn, Letter::Synced { conn });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends a letter behind everything that is committed so far.
+    fn tell(&mut self, conn: ConnId, letter: Letter) {
+        let committed = self.peer.committed();
+        if let Some(letter) = self.applier.defer(committed, conn, letter) {
+            self.send(conn.lane(), letter);
+        }
+    }
+
+    /// A client of this learner asks for a write: the leader decides.
+    pub(crate) fn forward(
+        &mut self,
+        session: SessionId,
+        cxid: i32,
+        op: OpCode,
+        body: Bytes,
+        ids: Option<Vec<Id>>,
+    ) {
+        let Some(link) = self.peer.leader_link() else { return };
+        self.send_packet(link, Packet::Request(Request { session, cxid, op: op.to_int(), body, ids }));
+    }
+
+    pub(crate) fn forward_connect(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        resume: Option<SessionId>,
+        timeout_ms: i32,
+    ) {
+        let Some(link) = self.peer.leader_link() else {
+            return self.close(conn, CloseReason::NotServing);
+        };
+        if let Some(session) = resume {
+            self.member.forwarded.ask(session, conn, timeout_ms);
+            return self.send_packet(link, Packet::Revalidate { session, timeout_ms });
+        }
+        let session = self.sessions.allocate();
+        self.sessions.track(session, timeout_ms, now.mono_ms, Some(conn));
+        self.member.forwarded.push(session, 0, Origin::Handshake { conn, timeout_ms }, false);
+        self.forward(
+            session,
+            0,
+            OpCode::CreateSession,
+            Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
+            None,
+        );
+    }
+
+    pub(crate) fn on_sync(&mut self, conn: ConnId, session: SessionId, xid: i32) {
+        match self.service {
+            Service::None => self.close(conn, CloseReason::NotServing),
+            Service::Alone => self.send(conn.lane(), Letter::Synced { conn }),
+            Service::Leading => {
+                let last = self.peer.last_proposed();
+                if let Some(letter) = self.applier.defer(last, conn, Letter::Synced { conn }) {
+                    self.send(conn.lane(), letter);
+                }
+            }
+            Service::Learning => {
+                self.member.forwarded.push_sync(conn);
+                self.forward(session, xid, OpCode::Sync, Bytes::new(), Some(Vec::new()));
+            }
+        }
+    }
+
+    /// The lanes have said who was heard from: answers the leader's pings.
+    pub(crate) fn answer_pings(&mut self) {
+        for (link, zxid) in std::mem::take(&mut self.member.pings) {
+            let mut data = Vec::with_capacity(self.member.touched.len() * 12);
+            for (session, timeout_ms) in std::mem::take(&mut self.member.touched) {
+                data.extend_from_slice(&session.0.to_be_bytes());
+                data.extend_from_slice(&timeout_ms.to_be_bytes());
+            }
+            self.send_packet(link, Packet::Ping { zxid, data: data.into() });
+        }
+    }
+
+    /// A session of this learner was heard from: the leader will be told.
+    pub(crate) fn note_touch(&mut self, touch: Touch) {
+        self.member.touched.insert(touch.session, touch.timeout_ms);
+    }
+
+    /// The tree that the leader sent is to be the store.
+    pub(crate) fn save_tree(&mut self, link: LinkId, zxid: Zxid, generation: ostler_zab::Generation) {
+        let (from, store) = self.member.arrived.take().expect("the peer was told that it arrived");
+        assert_eq!(from, link, "the tree came by the link that the peer follows");
+        self.outputs.push_back(Output::SaveTree { store, zxid, generation });
+    }
+
+    pub(crate) fn send_packet(&mut self, link: LinkId, packet: Packet) {
+        self.outputs.push_back(Output::Peer(ostler_zab::Output::Send { link, packet }));
+    }
+}
+
+/// The sessions that a learner heard from; bytes that make no pair are left.
+fn touches(data: &[u8]) -> impl Iterator<Item = (SessionId, i32)> + '_ {
+    data.chunks_exact(12).map(|pair| {
+        let mut reader = Reader::new(pair);
+        let session = SessionId(reader.long("session").unwrap_or_default());
+        (session, reader.int("timeout").unwrap_or_default())
+    })
+}
