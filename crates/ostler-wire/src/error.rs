@@ -37,6 +37,9 @@ pub enum Problem {
     /// A number that names nothing.
     #[error("unknown value {0}")]
     Unknown(i64),
+    /// A text that is not what it should be.
+    #[error("not {0}")]
+    Form(&'static str),
     /// A checksum that does not match.
     #[error("checksum {read:#x} does not match the bytes ({computed:#x})")]
     Checksum {
@@ -64,6 +67,12 @@ impl DecodeError {
     #[must_use]
     pub fn null(what: &'static str, at: usize) -> Self {
         Self { what, at, problem: Problem::Null }
+    }
+
+    /// A text that is not `wanted`.
+    #[must_use]
+    pub fn form(what: &'static str, at: usize, wanted: &'static str) -> Self {
+        Self { what, at, problem: Problem::Form(wanted) }
     }
 
     /// A value that names nothing.
