@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ostler_wire::quorum::Members;
 use ostler_wire::{ServerId, Zxid};
 
 /// Who votes, and what makes a quorum of them.
@@ -51,6 +52,23 @@ pub enum QuorumError {
 }
 
 impl Quorum {
+    /// What a member list says.
+    ///
+    /// # Errors
+    /// Its groups do not fit its voters.
+    pub fn of(members: &Members) -> Result<Self, QuorumError> {
+        let voters = members.voters().collect();
+        if !members.is_hierarchical() {
+            return Ok(Self::majority(voters));
+        }
+        let groups = members
+            .groups
+            .iter()
+            .map(|(group, servers)| (*group, servers.iter().copied().collect()))
+            .collect();
+        Self::hierarchical(voters, &groups, &members.weights)
+    }
+
     /// More than half of the voters.
     #[must_use]
     pub fn majority(voters: BTreeSet<ServerId>) -> Self {
@@ -136,12 +154,14 @@ impl Quorum {
 }
 
 impl Group {
-    fn total(&self) -> u64 {
-        self.weights.values().sum()
+    // Wider than a weight, as others may tell us any.
+    fn total(&self) -> u128 {
+        self.weights.values().map(|weight| u128::from(*weight)).sum()
     }
 
-    fn weight_of(&self, servers: &BTreeSet<ServerId>) -> u64 {
-        self.weights.iter().filter(|(server, _)| servers.contains(server)).map(|(_, weight)| weight).sum()
+    fn weight_of(&self, servers: &BTreeSet<ServerId>) -> u128 {
+        let present = self.weights.iter().filter(|(server, _)| servers.contains(server));
+        present.map(|(_, weight)| u128::from(*weight)).sum()
     }
 }
 
@@ -242,6 +262,29 @@ mod tests {
             Quorum::hierarchical(voters, &BTreeMap::new(), &weights),
             Err(QuorumError::InNoGroup(ServerId(1)))
         );
+    }
+
+    #[test]
+    fn a_member_list_tells_the_quorum() {
+        let of = |text: &str| Quorum::of(&Members::parse(text).unwrap());
+        let servers = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\nserver.4=d:1:2:observer";
+        let majority = of(servers).unwrap();
+        assert_eq!(majority, Quorum::majority(ids(&[1, 2, 3])));
+        assert_eq!([1, 4, 9].map(|server| majority.weight(ServerId(server))), [1, 1, 1]);
+
+        let grouped = of(&format!("{servers}\ngroup.1=1:2\ngroup.2=3\nweight.2=0\nweight.3=5")).unwrap();
+        assert_eq!([1, 2, 3, 4, 9].map(|server| grouped.weight(ServerId(server))), [1, 0, 5, 0, 0]);
+        assert!(grouped.is_quorum(&ids(&[1, 3])));
+        assert!(!grouped.is_quorum(&ids(&[2, 3])));
+
+        assert_eq!(of(&format!("{servers}\nweight.1=2")), Err(QuorumError::InNoGroup(ServerId(1))));
+        let observer = of(&format!("{servers}\ngroup.1=1:2:3:4"));
+        assert_eq!(observer, Err(QuorumError::NotAVoter { group: 1, server: ServerId(4) }));
+
+        let heavy = format!("weight.1={0}\nweight.2={0}\nweight.3={0}", i64::MAX);
+        let heavy = of(&format!("{servers}\ngroup.1=1:2:3\n{heavy}")).unwrap();
+        assert!(heavy.is_quorum(&ids(&[1, 3])));
+        assert!(!heavy.is_quorum(&ids(&[1])));
     }
 
     #[test]

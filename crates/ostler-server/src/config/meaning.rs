@@ -8,9 +8,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use ostler_wire::quorum::MemberRole;
+
 use super::error::{Error, Place, Severity, Warning};
 use super::keys;
-use super::members::{self, HostPort, Member, Role};
+use super::members::{self, HostPort, MemberLine};
 use super::raw::{self, Entry};
 use super::server_config::{
     DigestAlgorithm, InitialConfiguration, LogLevel, ServerConfig, SnapshotCompression,
@@ -213,7 +215,8 @@ impl ServerConfig {
     /// Refuses what only an ensemble can be.
     fn stand_alone(&mut self, settings: &Settings) -> Result<(), Error> {
         let members = &self.ensemble.members;
-        let voters: Vec<&Member> = members.iter().filter(|member| member.role == Role::Participant).collect();
+        let voters: Vec<&MemberLine> =
+            members.iter().filter(|line| line.member.role == MemberRole::Participant).collect();
         let alone = settings.switch("standaloneEnabled").unwrap_or(true);
         let first = settings.family("server.").next();
         let lines = || {
@@ -258,7 +261,7 @@ impl ServerConfig {
         if let (None, Some(address)) = (&own, address) {
             return Err(address.refuse("is set without clientPort; write clientPort=2181"));
         }
-        let listed = self.ensemble.members.first().and_then(|member| member.client.clone());
+        let listed = self.ensemble.members.first().and_then(MemberLine::client);
         self.client_address = match (own, listed) {
             (None, None) => {
                 return Err(Error::missing(&self.origin, "clientPort", "is missing; write clientPort=2181"));

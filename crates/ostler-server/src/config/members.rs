@@ -1,15 +1,14 @@
-//! The members of an ensemble, as `server.N`, `group.G` and `weight.N` name them.
+//! The members of an ensemble, as `server.N`, `group.G` and `weight.N` name them in a file of settings, and the
+//! addresses to listen on.
 //!
-//! ```text
-//! server.1 = host:2888:3888[:participant|:observer] [| host:2888:3888]… [;[host:]2181]
-//! ```
-//!
-//! Checks the form; whether the members make an ensemble is decided by the caller. Resolves no names. Answers to
-//! `QuorumPeer.QuorumServer`.
+//! Checks the form; whether the members make an ensemble is decided by the caller. Resolves no names unless asked.
 
 use std::fmt;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use ostler_wire::ServerId;
+use ostler_wire::quorum::Member;
 
 use super::error::Error;
 use super::keys;
@@ -57,87 +56,39 @@ impl fmt::Display for HostPort {
     }
 }
 
-/// Does a member vote?
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
-    /// It votes.
-    #[default]
-    Participant,
-    /// It follows.
-    Observer,
-}
-
-/// One of the addresses at which a member meets the others.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerAddress {
-    /// A name or an address without brackets.
-    pub host: String,
-    /// Where learners connect to it while it leads.
-    pub quorum_port: u16,
-    /// Where votes are exchanged.
-    pub election_port: u16,
-}
-
 /// One `server.N`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct MemberLine {
     /// N.
-    pub id: i64,
-    /// Never empty.
-    pub addresses: Vec<PeerAddress>,
-    /// Does it vote?
-    pub role: Role,
-    /// Where it listens to clients, if the line says so.
-    pub client: Option<HostPort>,
+    pub id: ServerId,
+    /// What stands behind it.
+    pub member: Member,
     /// The line it stands on.
     pub line: Option<u32>,
 }
 
-const FORM: &str = "wants host:quorumPort:electionPort[:participant|:observer][;[host:]clientPort]";
+impl MemberLine {
+    /// Where it listens to clients, if the line says so.
+    #[must_use]
+    pub fn client(&self) -> Option<HostPort> {
+        let (host, port) = self.member.client.as_ref()?;
+        let listed = HostPort { host: Some(host.clone()), port: *port };
+        Some(if listed.is_any() { HostPort { host: None, ..listed } } else { listed })
+    }
+}
 
 /// Reads a `server.N` line.
-pub(super) fn member(setting: &Setting, multi_address: bool) -> Result<Member, Error> {
-    let refuse = |hint: &str| setting.refuse(hint);
+pub(super) fn member(setting: &Setting, multi_address: bool) -> Result<MemberLine, Error> {
     let id = keys::member(setting.key, &setting.written)
         .parse::<i64>()
         .ok()
         .filter(|id| (0..=255).contains(id))
-        .ok_or_else(|| refuse("wants a server id from 0 to 255 behind the dot of its key"))?;
-
-    let mut parts = setting.value.split(';');
-    let servers = parts.next().unwrap_or_default();
-    let client = parts.next();
-    if parts.next().is_some() {
-        return Err(refuse(FORM));
+        .ok_or_else(|| setting.refuse("wants a server id from 0 to 255 behind the dot of its key"))?;
+    let member = Member::parse(&setting.value).map_err(|error| setting.refuse(error.to_string()))?;
+    if member.addresses.len() > 1 && !multi_address {
+        return Err(setting.refuse("names several addresses, which wants multiAddress.enabled=true"));
     }
-
-    let mut addresses = Vec::new();
-    let mut role = None;
-    for server in servers.split('|') {
-        let (address, named) = peer_address(setting, server.trim())?;
-        if role.is_some() && named.is_some() && role != named {
-            return Err(refuse("wants the same role at all addresses of one server"));
-        }
-        role = role.or(named);
-        addresses.push(address);
-    }
-    if addresses.len() > 1 && !multi_address {
-        return Err(refuse("names several addresses, which wants multiAddress.enabled=true"));
-    }
-
-    let client = match client.map(|text| split_host(text.trim())) {
-        None => None,
-        Some(Some((host, rest))) => {
-            let (host, port) = match (host, rest.as_slice()) {
-                (port, []) => (None, port),
-                (host, [port]) => (Some(host), *port),
-                _ => return Err(refuse(FORM)),
-            };
-            Some(HostPort { host: host.map(str::to_owned), port: read_port(setting, port)? })
-        }
-        Some(None) => return Err(refuse(FORM)),
-    };
-    Ok(Member { id, addresses, role: role.unwrap_or_default(), client, line: setting.place.line })
+    Ok(MemberLine { id: ServerId(id), member, line: setting.place.line })
 }
 
 /// Reads a `group.G`: ids with colons between them.
@@ -160,47 +111,10 @@ pub(super) fn weight(setting: &Setting) -> Result<(i64, u64), Error> {
     Ok((id, setting.value.parse().map_err(|_| refuse())?))
 }
 
-fn peer_address(setting: &Setting, text: &str) -> Result<(PeerAddress, Option<Role>), Error> {
-    let refuse = || setting.refuse(FORM);
-    let (host, rest) = split_host(text).filter(|(host, _)| !host.is_empty()).ok_or_else(refuse)?;
-    let (quorum, election, role) = match rest.as_slice() {
-        [quorum, election] => (quorum, election, None),
-        [quorum, election, role] => (quorum, election, Some(*role)),
-        _ => return Err(refuse()),
-    };
-    let role = match role.map(|role| role.trim().to_ascii_lowercase()).as_deref() {
-        None => None,
-        Some("participant") => Some(Role::Participant),
-        Some("observer") => Some(Role::Observer),
-        Some(_) => return Err(setting.refuse("wants participant or observer as the role")),
-    };
-    let (quorum_port, election_port) = (read_port(setting, quorum)?, read_port(setting, election)?);
-    if quorum_port == election_port {
-        return Err(setting.refuse("wants two different ports for quorum and election"));
-    }
-    Ok((PeerAddress { host: host.to_owned(), quorum_port, election_port }, role))
-}
-
-fn read_port(setting: &Setting, text: &str) -> Result<u16, Error> {
-    text.trim().parse().map_err(|_| setting.refuse(format!("{text:?} is no port; {FORM}")))
-}
-
-/// Splits at the colons, except inside the brackets of an address at the start.
-fn split_host(text: &str) -> Option<(&str, Vec<&str>)> {
-    if let Some(bracketed) = text.strip_prefix('[') {
-        let (host, rest) = bracketed.split_once(']')?;
-        return match rest.strip_prefix(':') {
-            Some(rest) => Some((host, rest.split(':').collect())),
-            None => rest.is_empty().then(|| (host, Vec::new())),
-        };
-    }
-    let mut parts = text.split(':');
-    let host = parts.next()?;
-    Some((host, parts.collect()))
-}
-
 #[cfg(test)]
 mod tests {
+    use ostler_wire::quorum::{MemberRole, PeerAddress};
+
     use super::super::error::Place;
     use super::*;
 
@@ -213,16 +127,16 @@ mod tests {
         }
     }
 
-    fn read(value: &str) -> Result<Member, Error> {
+    fn read(value: &str) -> Result<MemberLine, Error> {
         member(&setting("server.1", value), true)
     }
 
     #[test]
     fn each_form_of_a_member() {
+        use MemberRole::{Observer, Participant};
         let address =
             |host: &str| PeerAddress { host: host.to_owned(), quorum_port: 2888, election_port: 3888 };
         let client = |host: Option<&str>, port| Some(HostPort { host: host.map(str::to_owned), port });
-        use Role::{Observer, Participant};
         let table = [
             ("zoo1:2888:3888", vec![address("zoo1")], Participant, None),
             ("zoo1:2888:3888;2181", vec![address("zoo1")], Participant, client(None, 2181)),
@@ -233,7 +147,8 @@ mod tests {
                 Participant,
                 client(Some("127.0.0.1"), 2181),
             ),
-            ("[::1]:2888:3888;[::]:2181", vec![address("::1")], Participant, client(Some("::"), 2181)),
+            ("[::1]:2888:3888;[::]:2181", vec![address("::1")], Participant, client(None, 2181)),
+            ("[::1]:2888:3888;[::1]:2181", vec![address("::1")], Participant, client(Some("::1"), 2181)),
             (
                 "a:2888:3888|b:2888:3888 ; 2181",
                 vec![address("a"), address("b")],
@@ -244,8 +159,8 @@ mod tests {
         ];
         for (text, addresses, role, client) in table {
             let member = read(text).unwrap();
-            assert_eq!((member.id, member.line), (1, Some(3)), "{text}");
-            assert_eq!((member.addresses, member.role, member.client), (addresses, role, client), "{text}");
+            assert_eq!((member.id, member.line, member.client()), (ServerId(1), Some(3), client), "{text}");
+            assert_eq!((member.member.addresses, member.member.role), (addresses, role), "{text}");
         }
     }
 

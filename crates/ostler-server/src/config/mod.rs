@@ -15,7 +15,7 @@ mod settings;
 mod tests;
 
 pub use error::{Error, Place, Severity, Warning};
-pub use members::{HostPort, Member, PeerAddress, Role};
+pub use members::{HostPort, MemberLine};
 pub use server_config::{
     Autopurge, ConnectionThrottle, ContainerConfig, DEFAULT_JUTE_MAX_BUFFER, DigestAlgorithm, DigestAuth,
     EnsembleConfig, InitialConfiguration, LogConfig, LogLevel, RequestThrottle, ServerConfig,

@@ -5,8 +5,11 @@
 
 use std::path::PathBuf;
 
+use ostler_wire::ServerId;
+use ostler_wire::quorum::Members;
+
 use super::error::Warning;
-use super::members::{HostPort, Member};
+use super::members::{HostPort, MemberLine};
 use crate::four_letter::Whitelist;
 
 /// The default of `jute.maxbuffer`: one byte less than a mebibyte.
@@ -324,7 +327,7 @@ impl LogLevel {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnsembleConfig {
     /// The `server.N` lines.
-    pub members: Vec<Member>,
+    pub members: Vec<MemberLine>,
     /// The `group.G` lines.
     pub groups: Vec<(i64, Vec<i64>)>,
     /// The `weight.N` lines.
@@ -333,6 +336,22 @@ pub struct EnsembleConfig {
     pub init_limit_ticks: Option<u32>,
     /// How far it may lag.
     pub sync_limit_ticks: Option<u32>,
+}
+
+impl EnsembleConfig {
+    /// The member list that the lines make up, as of no change of membership.
+    #[must_use]
+    pub fn to_members(&self) -> Members {
+        let groups = self.groups.iter();
+        Members {
+            version: 0,
+            servers: self.members.iter().map(|line| (line.id, line.member.clone())).collect(),
+            groups: groups
+                .map(|(group, ids)| (*group, ids.iter().copied().map(ServerId).collect()))
+                .collect(),
+            weights: self.weights.iter().map(|(id, weight)| (ServerId(*id), *weight)).collect(),
+        }
+    }
 }
 
 impl Default for ServerConfig {

@@ -460,7 +460,7 @@ fn one_server_line_runs_standalone() {
     let config = with("server.3=localhost:2888:3888:participant;2181");
     assert_eq!(config.ensemble.members.len(), 1);
     assert_eq!(warnings(&config), ["zoo.cfg:3: server.3: the only server, so it runs standalone"]);
-    assert_eq!(with("standaloneEnabled=true\nserver.1=a:1:2").ensemble.members[0].id, 1);
+    assert_eq!(with("standaloneEnabled=true\nserver.1=a:1:2").ensemble.members[0].id.0, 1);
 }
 
 #[test]
@@ -484,10 +484,14 @@ fn an_ensemble_is_refused_with_its_lines() {
         assert!(error.contains(said), "{lines}: {error}");
     }
     assert_eq!(
-        with("multiAddress.enabled=true\nserver.1=a:1:2|b:1:2").ensemble.members[0].addresses.len(),
+        with("multiAddress.enabled=true\nserver.1=a:1:2|b:1:2").ensemble.members[0].member.addresses.len(),
         2
     );
     let config = with("server.1=a:1:2\ngroup.1=1\nweight.1=3");
+    assert_eq!(
+        config.ensemble.to_members().to_string(),
+        "server.1=a:1:2:participant\ngroup.1=1\nweight.1=3\nversion=0"
+    );
     assert_eq!((config.ensemble.groups, config.ensemble.weights), (vec![(1, vec![1])], vec![(1, 3)]));
 }
 

@@ -59,12 +59,9 @@ impl Greeting {
         let server = ServerId(reader.long("greeting.sid")?);
         let at = reader.position();
         let length = reader.int("greeting.addresses")?;
-        let len = match usize::try_from(length) {
-            Ok(len @ 1..=MAX_ADDRESSES_LEN) => len,
-            _ => {
-                let length = i64::from(length);
-                return Err(DecodeError::length("greeting.addresses", at, length, MAX_ADDRESSES_LEN));
-            }
+        let Ok(len @ 1..=MAX_ADDRESSES_LEN) = usize::try_from(length) else {
+            let length = i64::from(length);
+            return Err(DecodeError::length("greeting.addresses", at, length, MAX_ADDRESSES_LEN));
         };
         if reader.remaining() < len {
             return Ok(None);
