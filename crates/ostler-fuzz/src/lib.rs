@@ -10,6 +10,7 @@
 mod client;
 mod disk;
 mod files;
+mod quorum;
 mod records;
 mod server;
 mod text;
@@ -27,7 +28,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 22] = [
     Target { name: "frame", run: records::frame },
     Target { name: "connect", run: records::connect },
     Target { name: "read_request", run: records::read_request },
@@ -47,6 +48,9 @@ pub const TARGETS: [Target; 19] = [
     Target { name: "paths", run: text::paths },
     Target { name: "acl", run: text::acl },
     Target { name: "quota", run: text::quota },
+    Target { name: "quorum_packets", run: quorum::packets },
+    Target { name: "election", run: quorum::election },
+    Target { name: "members", run: quorum::members },
 ];
 
 /// The target of this name.

@@ -75,6 +75,7 @@ const TABLE: [Rule; 11] = [
             "ostler-store",
             "ostler-tree",
             "ostler-wire",
+            "ostler-zab",
         ],
         others: None,
         optional: &[],
