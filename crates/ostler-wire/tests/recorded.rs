@@ -1,6 +1,8 @@
 //! What Apache servers said to each other, message for message: each decodes to what was written beside it and is
 //! encoded to the same bytes again, and it does not matter how the bytes are cut.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by it")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
