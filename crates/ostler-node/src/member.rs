@@ -139,7 +139,7 @@ impl Node {
                 self.send_packet(link, Packet::Revalidated { session, valid });
             }
             Packet::Ping { data, .. } => {
-                for (session, timeout_ms) in touches(&data) {
+                for (session, timeout_ms) in Packet::touches(&data) {
                     self.sessions.touch(Touch { session, heard_ms: now.mono_ms, timeout_ms });
                 }
             }
@@ -293,12 +293,8 @@ impl Node {
     /// The lanes have said who was heard from: answers the leader's pings.
     pub(crate) fn answer_pings(&mut self) {
         for (link, zxid) in std::mem::take(&mut self.member.pings) {
-            let mut data = Vec::with_capacity(self.member.touched.len() * 12);
-            for (session, timeout_ms) in std::mem::take(&mut self.member.touched) {
-                data.extend_from_slice(&session.0.to_be_bytes());
-                data.extend_from_slice(&timeout_ms.to_be_bytes());
-            }
-            self.send_packet(link, Packet::Ping { zxid, data: data.into() });
+            let data = Packet::touch_data(std::mem::take(&mut self.member.touched));
+            self.send_packet(link, Packet::Ping { zxid, data });
         }
     }
 
@@ -317,13 +313,4 @@ impl Node {
     pub(crate) fn send_packet(&mut self, link: LinkId, packet: Packet) {
         self.outputs.push_back(Output::Peer(ostler_zab::Output::Send { link, packet }));
     }
-}
-
-/// The sessions that a learner heard from; bytes that make no pair are left.
-fn touches(data: &[u8]) -> impl Iterator<Item = (SessionId, i32)> + '_ {
-    data.chunks_exact(12).map(|pair| {
-        let mut reader = Reader::new(pair);
-        let session = SessionId(reader.long("session").unwrap_or_default());
-        (session, reader.int("timeout").unwrap_or_default())
-    })
 }
