@@ -1,7 +1,7 @@
 //! What the one that dials an election port says first: who it is and where it can be reached. Answers to Java's
 //! `QuorumCnxManager.InitialMessage`.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use crate::ServerId;
 use crate::error::DecodeError;

@@ -6,9 +6,9 @@
 //!
 //! Checks the form and resolves no names. Answers to Java's `QuorumPeer.QuorumServer`.
 
+use core::net::Ipv6Addr;
 use std::borrow::Cow;
 use std::fmt;
-use std::net::Ipv6Addr;
 
 /// The host of a client address that names none: every address of the host.
 pub const ANY_HOST: &str = "0.0.0.0";
