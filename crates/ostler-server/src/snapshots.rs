@@ -89,7 +89,7 @@ impl Snapshots {
         let mut purge = self.purge.lock().unwrap_or_else(PoisonError::into_inner);
         let plan = purge.plan(&self.disk, retain, Limits::default())?;
         plan.run(&self.disk)?;
-        Ok(plan.snapshots.len() + plan.logs.len())
+        Ok(plan.len())
     }
 }
 

@@ -13,6 +13,8 @@ pub mod restore;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod snapshot;
+pub mod supersede;
+pub mod truncate;
 pub mod writer;
 
 pub use disk::{Dir, Disk, DiskError, DiskErrorKind, DiskOp, DiskResult, FilePath};
@@ -20,5 +22,9 @@ pub use error::{Damage, Error, Result};
 pub use names::{Compression, Named};
 pub use replay::{Replay, Replayed, Tail, Warning, mend};
 pub use restore::{Origin, RestoreOptions, RestoreSink, Restored, restore};
-pub use snapshot::{Limits, SnapshotDigest, SnapshotInfo, SnapshotOptions, SnapshotVisitor, SnapshotWriter};
+pub use snapshot::{
+    Limits, SealedSnapshot, SnapshotDigest, SnapshotInfo, SnapshotOptions, SnapshotVisitor, SnapshotWriter,
+};
+pub use supersede::supersede;
+pub use truncate::{Truncation, truncate};
 pub use writer::{LogOptions, LogWriter};

@@ -10,6 +10,8 @@ const SNAPSHOT: &str = "snapshot";
 /// How our unfinished files begin. Java takes any name that begins with `snapshot.` for a snapshot, whatever comes
 /// after it, so the mark stands in front.
 const TEMPORARY: &str = "ostler-tmp.";
+/// How the names of files begin that are not part of the history any more; in front for the same reason.
+const SUPERSEDED: &str = "superseded.";
 
 /// How a snapshot is compressed; its name says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,6 +76,24 @@ pub fn temporary_name(name: &str) -> String {
 #[must_use]
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY)
+}
+
+/// The name of a file that was put aside: neither Java nor we read it as a log or a snapshot.
+#[must_use]
+pub fn superseded_name(name: &str) -> String {
+    format!("{SUPERSEDED}{name}")
+}
+
+/// The files that were put aside.
+pub fn superseded<D: Disk>(disk: &D) -> DiskResult<Vec<FilePath>> {
+    let mut found = Vec::new();
+    for (dir, prefix) in [(Dir::Snap, SNAPSHOT), (Dir::Log, LOG)] {
+        let of_kind = |name: &String| {
+            name.strip_prefix(SUPERSEDED).is_some_and(|name| zxid_of(name, prefix).is_some())
+        };
+        found.extend(disk.list(dir)?.into_iter().filter(of_kind).map(|name| FilePath::new(dir, name)));
+    }
+    Ok(found)
 }
 
 /// Whether Java takes this name for a log when it looks for misplaced files.
@@ -153,6 +173,13 @@ mod tests {
         let name = temporary_name(&snapshot_name(Zxid(5), Compression::Gzip));
         assert_eq!(zxid_of(&name, SNAPSHOT), None);
         assert!(is_temporary(&name) && !looks_like_snapshot(&name));
+    }
+
+    #[test]
+    fn what_was_put_aside_is_neither() {
+        let (log, snapshot) = (superseded_name("log.5"), superseded_name("snapshot.5.gz"));
+        assert_eq!((zxid_of(&log, LOG), zxid_of(&snapshot, SNAPSHOT)), (None, None));
+        assert!(!looks_like_log(&log) && !looks_like_snapshot(&snapshot));
     }
 
     #[test]

@@ -21,12 +21,14 @@ pub struct Purge {
     broken: BTreeSet<String>,
 }
 
-/// What is to be removed, in this order: snapshots, oldest first, then logs, oldest first. A crash in between
-/// leaves files without a hole between them.
+/// What is to be removed, in this order: what was put aside, then snapshots, oldest first, then logs, oldest first.
+/// A crash in between leaves files without a hole between them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PurgePlan {
     /// Snapshots to remove.
     pub snapshots: Vec<FilePath>,
+    /// Files of a history that was given up, kept only until there are enough snapshots of the present one.
+    pub superseded: Vec<FilePath>,
     /// Logs to remove.
     pub logs: Vec<FilePath>,
 }
@@ -65,7 +67,11 @@ impl Purge {
         let older = |files: &[Named], than| {
             files.iter().filter(|file| file.zxid < than).map(|file| file.path.clone()).collect()
         };
-        Ok(PurgePlan { snapshots: older(&snapshots, oldest.zxid), logs: older(&logs, first_needed) })
+        Ok(PurgePlan {
+            snapshots: older(&snapshots, oldest.zxid),
+            superseded: names::superseded(disk)?,
+            logs: older(&logs, first_needed),
+        })
     }
 
     fn is_whole<D: Disk + Clone>(&mut self, disk: &D, candidate: &Named, limits: Limits) -> Result<bool> {
@@ -102,19 +108,28 @@ impl Purge {
 pub fn purge<D: Disk + Clone>(disk: &D, retain: usize, limits: Limits) -> Result<Vec<FilePath>> {
     let plan = Purge::default().plan(disk, retain, limits)?;
     plan.run(disk)?;
-    Ok(plan.snapshots.into_iter().chain(plan.logs).collect())
+    Ok(plan.superseded.into_iter().chain(plan.snapshots).chain(plan.logs).collect())
 }
 
 impl PurgePlan {
     /// Whether there is nothing to remove.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.snapshots.is_empty() && self.logs.is_empty()
+        self.len() == 0
+    }
+
+    /// How many files are to be removed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.superseded.len() + self.snapshots.len() + self.logs.len()
     }
 
     /// Removes the files. The snapshots are gone for good before the first log goes: a snapshot without the logs
     /// after it is of no use.
     pub fn run<D: Disk>(&self, disk: &D) -> Result<()> {
+        for file in &self.superseded {
+            disk.unlink(file)?;
+        }
         for (files, dir) in [(&self.snapshots, Dir::Snap), (&self.logs, Dir::Log)] {
             for file in files {
                 disk.unlink(file)?;

@@ -12,7 +12,7 @@ mod window;
 mod write;
 
 pub use read::{Limits, SnapshotInfo, is_plausible, read, verify};
-pub use write::{SnapshotOptions, SnapshotWriter, remove_temporaries};
+pub use write::{SealedSnapshot, SnapshotOptions, SnapshotWriter, remove_temporaries};
 
 /// What a snapshot knows of the digest: of which zxid, in which version, and what it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -115,6 +115,21 @@ impl<D: Disk> LogWriter<D> {
         }
     }
 
+    /// Lets go of the file that is being written: others are about to change the logs. All must be committed.
+    pub fn close(&mut self) {
+        assert!(self.pending.is_empty(), "the log is closed between commits");
+        self.roll_after_commit = false;
+        self.close_current();
+    }
+
+    /// The logs were changed: they end with this zxid now. The next entry begins a new file, for going on in an old
+    /// one would write at an offset that is not its end any more (ZOOKEEPER-1489).
+    pub fn continue_after(&mut self, last: Zxid) {
+        self.close();
+        self.last = last;
+        self.durable = last;
+    }
+
     /// Drops what was appended and not committed, after `Error::Full`: none of it was acknowledged.
     pub fn drop_pending(&mut self) {
         self.pending.clear();

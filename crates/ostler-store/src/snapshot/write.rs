@@ -65,7 +65,20 @@ impl<D: Disk> SnapshotWriter<D> {
     /// Begins the snapshot of a zxid: the last one that was applied when its walk began.
     pub fn create(disk: D, zxid: Zxid, options: &SnapshotOptions) -> Result<Self> {
         let name = names::snapshot_name(zxid, options.compression);
-        let path = FilePath::new(Dir::Snap, names::temporary_name(&name));
+        let temporary = names::temporary_name(&name);
+        Self::create_as(disk, name, temporary, options)
+    }
+
+    /// Begins the snapshot of a tree that came from elsewhere. One of the own tree may be under way, of the same
+    /// zxid even: the two do not meet.
+    pub fn create_received(disk: D, zxid: Zxid, options: &SnapshotOptions) -> Result<Self> {
+        let name = names::snapshot_name(zxid, options.compression);
+        let temporary = names::temporary_name(&format!("received.{name}"));
+        Self::create_as(disk, name, temporary, options)
+    }
+
+    fn create_as(disk: D, name: String, temporary: String, options: &SnapshotOptions) -> Result<Self> {
+        let path = FilePath::new(Dir::Snap, temporary);
         if disk.exists(&path)? {
             disk.unlink(&path)?;
         }
@@ -99,9 +112,20 @@ impl<D: Disk> SnapshotWriter<D> {
     /// Seals the body, adds the sections, and gives the file its name, durably. `last` is the zxid that was
     /// applied last when the walk ended, `digest` what the tree's digest was then, if digests are kept. Says the
     /// name and the length of the file.
-    pub fn finish(mut self, last: Zxid, digest: Option<i64>) -> Result<(String, u64)> {
-        match self.try_finish(last, digest) {
-            Ok(()) => Ok((self.name, self.written)),
+    pub fn finish(self, last: Zxid, digest: Option<i64>) -> Result<(String, u64)> {
+        self.seal(last, digest.map(|digest| (last, digest)))?.publish()
+    }
+
+    /// The first half of [`Self::finish`]: the file is whole and durable, and still under its temporary name.
+    /// `digest` says of which zxid it is; of none (0) for a tree that is not exact at any zxid that is known.
+    pub fn seal(mut self, last: Zxid, digest: Option<(Zxid, i64)>) -> Result<SealedSnapshot<D>> {
+        match self.try_seal(last, digest) {
+            Ok(()) => Ok(SealedSnapshot {
+                disk: self.disk,
+                path: self.path,
+                name: self.name,
+                written: self.written,
+            }),
             Err(error) => {
                 self.abort();
                 Err(error)
@@ -111,10 +135,7 @@ impl<D: Disk> SnapshotWriter<D> {
 
     /// Gives up: removes what was written. If that fails too, the next start does it.
     pub fn abort(self) {
-        if self.disk.unlink(&self.path).is_ok() {
-            // A name that comes back after a power cut is removed by the next start.
-            let _ = self.disk.sync_dir(Dir::Snap);
-        }
+        remove(&self.disk, &self.path);
     }
 
     /// Bytes in the file so far.
@@ -122,31 +143,27 @@ impl<D: Disk> SnapshotWriter<D> {
         self.written
     }
 
-    fn try_finish(&mut self, last: Zxid, digest: Option<i64>) -> Result<()> {
-        self.seal()?;
-        if let Some(digest) = digest {
+    fn try_seal(&mut self, last: Zxid, digest: Option<(Zxid, i64)>) -> Result<()> {
+        self.write_seal()?;
+        if let Some((zxid, digest)) = digest {
             let mut section = Vec::new();
-            section.put_long(last.0);
+            section.put_long(zxid.0);
             section.put_int(DIGEST_VERSION);
             section.put_long(digest);
             self.write(&section)?;
-            self.seal()?;
+            self.write_seal()?;
         }
         if self.with_last_zxid {
             self.write(&last.0.to_be_bytes())?;
-            self.seal()?;
+            self.write_seal()?;
         }
         self.encoder.end().map_err(|error| self.encoding_failed(error))?;
         self.flush()?;
         self.disk.sync(&self.file)?;
-        self.disk.rename(&self.path, &self.name)?;
-        if !zoo::is(Mutation::NoDirSyncOfSnapshot) {
-            self.disk.sync_dir(Dir::Snap)?;
-        }
         Ok(())
     }
 
-    fn seal(&mut self) -> Result<()> {
+    fn write_seal(&mut self) -> Result<()> {
         let checksum = i64::from(self.adler.checksum());
         self.write(&checksum.to_be_bytes())?;
         self.write(&SNAPSHOT_END)
@@ -166,6 +183,52 @@ impl<D: Disk> SnapshotWriter<D> {
 
     fn encoding_failed(&self, error: std::io::Error) -> DiskError {
         DiskError::new(DiskOp::Write, self.disk.show(&self.path), Some(self.written), error)
+    }
+}
+
+/// A snapshot that is whole and durable, but has no name that a reader looks for.
+pub struct SealedSnapshot<D: Disk> {
+    disk: D,
+    path: FilePath,
+    name: String,
+    written: u64,
+}
+
+impl<D: Disk> SealedSnapshot<D> {
+    /// The name that it is to have.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives it its name, durably: from here on it is the one that a start finds. Says the name and the length.
+    pub fn publish(self) -> Result<(String, u64)> {
+        let mut named = self.disk.rename(&self.path, &self.name);
+        if named.is_ok() && !zoo::is(Mutation::NoDirSyncOfSnapshot) {
+            named = self.disk.sync_dir(Dir::Snap);
+        }
+        match named {
+            Ok(()) => Ok((self.name, self.written)),
+            Err(error) => {
+                remove(&self.disk, &self.path);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Removes it: what it was taken of is not to be kept.
+    pub fn discard(self) {
+        remove(&self.disk, &self.path);
+    }
+
+    pub(crate) fn disk(&self) -> &D {
+        &self.disk
+    }
+}
+
+fn remove<D: Disk>(disk: &D, path: &FilePath) {
+    if disk.unlink(path).is_ok() {
+        // A name that comes back after a power cut is removed by the next start.
+        let _ = disk.sync_dir(Dir::Snap);
     }
 }
 
