@@ -14,6 +14,7 @@ pub mod applier;
 pub mod auth;
 pub mod config;
 pub mod conn;
+pub mod disk_work;
 mod forward;
 pub mod gate;
 pub mod io;
@@ -28,6 +29,7 @@ pub mod report;
 pub mod sessions;
 pub mod throttle;
 pub mod time;
+pub mod tree_stream;
 
 pub use config::NodeConfig;
 pub use io::{ConnId, Input, LaneBatch, LaneId, Letter, Output, Service};

@@ -1,12 +1,16 @@
 //! From a data directory to a store: the newest snapshot that can be read, the logs after it, and what has to be put
 //! right on the disk before anything new is written. A start that is cut off anywhere in here can be begun again.
 
+use std::collections::VecDeque;
+
+use ostler_store::replay::follows;
 use ostler_store::restore::{Origin, RestoreOptions, RestoreSink, Restored};
 use ostler_store::{Disk, Replayed, SnapshotDigest, Warning};
 use ostler_tree::{Change, Loader, Store, TreeConfig};
 use ostler_wire::disk::StatPersisted;
 use ostler_wire::txn::TxnDigest;
 use ostler_wire::{Acl, SessionId, Zxid};
+use ostler_zab::{Limit, Proposal};
 
 /// A store, and how it came about.
 #[derive(Debug)]
@@ -21,18 +25,48 @@ pub struct Recovered {
     pub replayed: u64,
     /// Sessions whose ephemerals were removed, since the session is gone.
     pub dead_sessions: Vec<SessionId>,
+    /// The end of the log, for members that lag.
+    pub history: Recent,
     /// What was odd.
     pub warnings: Vec<Warning>,
 }
 
-/// Reads the data directory and makes it ready to be written.
+/// The newest transactions of the log, without a hole, as they were logged: what `ostler_zab::History` begins with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recent {
+    /// The zxid in front of the first of them; 0 only if there was nothing in front of it ever.
+    pub base: Zxid,
+    /// Oldest first; each is the entry that a log record and a proposal carry.
+    pub proposals: Vec<Proposal>,
+}
+
+/// Reads the data directory of a standalone server and makes it ready to be written.
 pub fn recover<D: Disk + Clone>(
     disk: &D,
     options: RestoreOptions,
     config: &TreeConfig,
 ) -> ostler_store::Result<Recovered> {
-    let mut rebuild =
-        Rebuild { config, stage: Stage::Live(Box::new(Store::new(config.clone()))), ignored: Vec::new() };
+    recover_member(disk, options, config, Limit { count: 0, bytes: 0 })
+}
+
+/// Reads the data directory of a member of an ensemble, keeps so much of the end of its log in memory, and makes the
+/// directory ready to be written.
+pub fn recover_member<D: Disk + Clone>(
+    disk: &D,
+    options: RestoreOptions,
+    config: &TreeConfig,
+    keep: Limit,
+) -> ostler_store::Result<Recovered> {
+    let mut rebuild = Rebuild {
+        config,
+        stage: Stage::Live(Box::new(Store::new(config.clone()))),
+        ignored: Vec::new(),
+        keep,
+        kept: VecDeque::new(),
+        kept_bytes: 0,
+        base: Zxid::ZERO,
+        seen: Zxid::ZERO,
+    };
     let restored: Restored = ostler_store::restore(disk, options, &mut rebuild)?;
     let Stage::Live(mut store) = rebuild.stage else {
         return Err(ostler_store::Error::NoValidSnapshot {
@@ -58,6 +92,7 @@ pub fn recover<D: Disk + Clone>(
         },
         replayed: restored.replayed,
         dead_sessions,
+        history: Recent { base: rebuild.base, proposals: rebuild.kept.into() },
         warnings: restored.warnings,
     })
 }
@@ -68,6 +103,13 @@ struct Rebuild<'a> {
     stage: Stage,
     /// Nobody watches during a replay.
     ignored: Vec<Change>,
+    keep: Limit,
+    kept: VecDeque<Proposal>,
+    kept_bytes: usize,
+    /// The zxid in front of what is kept.
+    base: Zxid,
+    /// The newest zxid so far.
+    seen: Zxid,
 }
 
 enum Stage {
@@ -78,6 +120,30 @@ enum Stage {
 }
 
 impl Rebuild<'_> {
+    /// The history begins behind this zxid.
+    fn begin_history(&mut self, at: Zxid) {
+        self.kept.clear();
+        self.kept_bytes = 0;
+        self.base = at;
+        self.seen = at;
+    }
+
+    fn keep(&mut self, txn: &Replayed) {
+        let zxid = txn.record.zxid;
+        if !follows(self.seen, zxid) {
+            // A hole that the settings let pass. Nobody else is to be led across it.
+            return self.begin_history(zxid);
+        }
+        self.seen = zxid;
+        self.kept_bytes += txn.record.bytes.len();
+        self.kept.push_back(Proposal { zxid, bytes: txn.record.bytes.clone() });
+        while self.kept.len() > self.keep.count || self.kept_bytes > self.keep.bytes {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.kept_bytes -= oldest.bytes.len();
+            self.base = oldest.zxid;
+        }
+    }
+
     fn loader(&mut self) -> Result<&mut Loader, String> {
         match &mut self.stage {
             Stage::Loading(loader) => Ok(loader),
@@ -89,6 +155,7 @@ impl Rebuild<'_> {
 impl RestoreSink for Rebuild<'_> {
     fn fresh(&mut self) {
         self.stage = Stage::Live(Box::new(Store::new(self.config.clone())));
+        self.begin_history(Zxid::ZERO);
     }
 
     fn begin_snapshot(&mut self) {
@@ -122,6 +189,7 @@ impl RestoreSink for Rebuild<'_> {
         let digest =
             digest.map(|digest| (digest.zxid, TxnDigest { version: digest.version, digest: digest.digest }));
         self.stage = Stage::Live(Box::new(loader.finish(zxid, digest).map_err(|error| error.to_string())?));
+        self.begin_history(zxid);
         Ok(())
     }
 
@@ -131,6 +199,7 @@ impl RestoreSink for Rebuild<'_> {
         };
         store.apply(&txn.entry, &mut self.ignored);
         self.ignored.clear();
+        self.keep(&txn);
         Ok(())
     }
 }

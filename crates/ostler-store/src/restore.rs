@@ -154,8 +154,9 @@ fn restore_snapshot<D: Disk + Clone>(
         sink.begin_snapshot();
         let read = snapshot::read(disk, &candidate, options.limits, &mut AsVisitor(sink));
         let ended = read.and_then(|info| {
-            // A digest of an earlier zxid belongs to another history: the snapshot of a new epoch.
-            let digest = info.digest.filter(|digest| digest.zxid >= candidate.zxid && digest.zxid.0 != 0);
+            // A digest of an earlier zxid belongs to another history: the snapshot of a new epoch. One of no zxid
+            // says that none was known: the tree came from a leader and is that of no single zxid.
+            let digest = info.digest.filter(|digest| digest.zxid >= candidate.zxid || digest.zxid.0 == 0);
             match sink.end_snapshot(candidate.zxid, digest) {
                 Ok(()) => Ok(info),
                 Err(what) => Err(Error::BadSnapshot { file: file.clone(), offset: info.bytes, what }),

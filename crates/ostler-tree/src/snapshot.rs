@@ -272,13 +272,14 @@ impl Loader {
     }
 
     /// The store, as of the zxid in the name of the snapshot. `digest` is what the snapshot's section says that the
-    /// digest is, and when.
+    /// digest is, and when; when it is 0, the tree is a mixture and there is none to compare with yet.
     pub fn finish(self, zxid: Zxid, digest: Option<(Zxid, TxnDigest)>) -> Result<Store, LoadError> {
         let mut store = self.store.ok_or(LoadError::NoRoot)?;
         store.sessions = self.sessions;
         store.last_zxid = zxid;
         store.data_size = store.count_data_size();
         store.find_quotas();
+        store.digests.mixed = zxid.0 > 0 && digest.is_some_and(|(at, _)| at.0 == 0);
         let digest = digest.filter(|(at, _)| at.0 > 0 && *at >= zxid && store.config.digest_enabled);
         store.digests.expected = digest;
         if digest.is_some_and(|(at, _)| at == zxid) {

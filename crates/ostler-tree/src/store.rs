@@ -43,6 +43,8 @@ pub struct Store {
 pub(crate) struct Digests {
     /// What the snapshot said that the digest is at a zxid. Until then the tree is a mixture of times.
     pub(crate) expected: Option<(Zxid, TxnDigest)>,
+    /// The tree is a mixture of times, and nobody said until when: until a digest agrees once.
+    pub(crate) mixed: bool,
     last: Option<(Zxid, i64)>,
     history: Vec<(Zxid, i64)>,
     mismatches: u64,
@@ -201,7 +203,7 @@ impl Store {
         DigestCheck {
             mismatches: self.digests.mismatches,
             first_mismatch: self.digests.first_mismatch,
-            pending: self.digests.expected.is_some(),
+            pending: self.digests.expected.is_some() || self.digests.mixed,
         }
     }
 
@@ -312,6 +314,13 @@ pub(crate) fn java_length(text: &str) -> i64 {
 impl Digests {
     /// Compares after a transaction, first with what the snapshot said, then with what the transaction says.
     pub(crate) fn compare(&mut self, zxid: Zxid, own: i64, txn: Option<TxnDigest>) {
+        if self.mixed {
+            let agrees = txn.is_some_and(|txn| txn.version == DIGEST_VERSION && txn.digest == own);
+            if !agrees {
+                return;
+            }
+            self.mixed = false;
+        }
         if let Some((at, expected)) = self.expected {
             if zxid < at {
                 return;
@@ -357,6 +366,18 @@ mod tests {
         assert_eq!((store.ephemerals_count(), store.session_count(), store.last_zxid()), (0, 0, Zxid::ZERO));
         let plain = Store::new(TreeConfig { digest_enabled: false, ..TreeConfig::default() });
         assert_eq!(plain.digest(), 0);
+    }
+
+    #[test]
+    fn a_mixture_is_compared_once_a_digest_agrees() {
+        let digest = |digest| Some(TxnDigest { version: DIGEST_VERSION, digest });
+        let mut digests = Digests { mixed: true, ..Digests::default() };
+        digests.compare(Zxid(4), 1, digest(2));
+        digests.compare(Zxid(5), 2, None);
+        assert_eq!((digests.mismatches, digests.mixed, digests.last), (0, true, None));
+        digests.compare(Zxid(6), 3, digest(3));
+        digests.compare(Zxid(7), 4, digest(5));
+        assert_eq!((digests.mismatches, digests.mixed), (1, false));
     }
 
     #[test]
