@@ -4,7 +4,7 @@
 //! store, which what follows then makes exact. Answers to Java's `ZKDatabase.serializeSnapshot` and
 //! `deserializeSnapshot`.
 
-use ostler_tree::{Loader, LoadError, Store, TreeConfig, Walk};
+use ostler_tree::{LoadError, Loader, Store, TreeConfig, Walk};
 use ostler_wire::disk::StatPersisted;
 use ostler_wire::jute::{Reader, Writer, decode_utf8};
 use ostler_wire::txn::{DIGEST_VERSION, TxnDigest};

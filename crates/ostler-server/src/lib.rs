@@ -4,6 +4,7 @@
 mod admission;
 mod clock;
 pub mod config;
+mod disk_work;
 pub mod exit;
 pub mod four_letter;
 mod inbox;

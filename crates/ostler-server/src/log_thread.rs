@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 
 use ostler_node::Input;
 use ostler_store::{Disk, LogWriter};
+use ostler_tree::Store;
 use ostler_wire::Zxid;
-use ostler_zab::{Generation, Proposal};
+use ostler_zab::{EpochKind, Generation, Proposal};
 use tracing::{error, info, warn};
 
+use crate::disk_work::DiskWork;
 use crate::exit;
 use crate::four_letter::report::Summary;
 use crate::inbox::{Inbox, NodeLetter};
@@ -28,6 +30,12 @@ pub(crate) enum LogLetter {
     Append(Vec<(Proposal, Generation)>),
     /// Go on in a new file.
     Roll,
+    /// Make what was appended and then this epoch durable.
+    WriteEpoch { which: EpochKind, epoch: i64, generation: Generation },
+    /// Cut the log behind this zxid and read the store anew.
+    Truncate { to: Zxid, generation: Generation },
+    /// Make this tree durable in place of the own history.
+    SaveTree { store: Box<Store>, zxid: Zxid, generation: Generation },
     /// Everything before this is to be durable; then end.
     Stop,
 }
@@ -77,6 +85,7 @@ pub(crate) struct LogThread<D: Disk> {
     pub(crate) node: Arc<Inbox<NodeLetter>>,
     pub(crate) pace: LogPace,
     pub(crate) stats: Arc<LogStats>,
+    pub(crate) work: DiskWork,
 }
 
 /// What was appended and is not durable.
@@ -140,8 +149,63 @@ impl<D: Disk> LogThread<D> {
                 self.writer.roll();
                 true
             }
+            LogLetter::WriteEpoch { which, epoch, generation } => {
+                self.commit(&std::mem::take(batch));
+                self.insist("an epoch", |work| work.write_epoch(which, epoch));
+                let written = ostler_zab::Input::EpochWritten { which, epoch, generation };
+                self.node.push(NodeLetter::Input(Input::Peer(written)));
+                true
+            }
+            LogLetter::Truncate { to, generation } => {
+                self.commit(&std::mem::take(batch));
+                self.writer.close();
+                let result = self.insist("the end of the log", |work| work.truncate(to));
+                if let Some(store) = &result {
+                    self.go_on_after(store.last_zxid());
+                }
+                self.node.push(NodeLetter::Input(Input::Truncated { result, generation }));
+                true
+            }
+            LogLetter::SaveTree { store, zxid, generation } => {
+                self.commit(&std::mem::take(batch));
+                self.writer.close();
+                self.insist("the tree of the leader", |work| work.save_tree(&store, zxid));
+                self.go_on_after(zxid);
+                self.node.push(NodeLetter::Input(Input::TreeSaved { store, generation }));
+                true
+            }
             LogLetter::Stop => false,
         }
+    }
+
+    /// The files have changed under the writer: the log ends here now.
+    fn go_on_after(&mut self, last: Zxid) {
+        self.writer.continue_after(last);
+        self.stats.last_durable.store(last.0, Ordering::Relaxed);
+    }
+
+    /// Does a piece of work on the disk; waits for room if there is none.
+    fn insist<T>(&self, what: &str, work: impl Fn(&DiskWork) -> ostler_store::Result<T>) -> T {
+        let mut told_full = false;
+        let done = loop {
+            match work(&self.work) {
+                Ok(done) => break done,
+                Err(cause) if cause.is_full() => {
+                    if !told_full {
+                        error!(%cause, what, "no space on the disk; trying again every second");
+                        self.node.push(NodeLetter::Input(Input::LogFull));
+                        told_full = true;
+                    }
+                    std::thread::sleep(RETRY);
+                }
+                Err(cause) => self.fail(&cause),
+            }
+        };
+        if told_full {
+            info!(what, "there is space on the disk again");
+            self.node.push(NodeLetter::Input(Input::LogRoom));
+        }
+        done
     }
 
     fn commit(&mut self, batch: &Batch) {
@@ -172,7 +236,7 @@ impl<D: Disk> LogThread<D> {
 
     fn fail(&self, cause: &ostler_store::Error) -> ! {
         error!(%cause, last_durable = %Zxid(self.stats.last_durable.load(Ordering::Relaxed)),
-            "cannot write the transaction log; stopping, since nobody knows what is on disk now");
+            "cannot write the transaction log or what belongs to it; stopping, since nobody knows what is on disk now");
         std::process::exit(exit::LOG_FAILED);
     }
 

@@ -84,11 +84,20 @@ impl NodeLoop {
                 // Looked after by the caller: it is what `has_committed` says.
                 Output::Apply => {}
                 Output::Send(lane, batch) => self.lanes[lane.0].batches.push(batch),
-                Output::Peer(_)
-                | Output::DiscardSnapshots
-                | Output::Truncate { .. }
-                | Output::SaveTree { .. }
-                | Output::Install(_) => {
+                Output::Truncate { to, generation } => {
+                    self.to_log(LogLetter::Append(std::mem::take(&mut appends)));
+                    self.to_log(LogLetter::Truncate { to, generation });
+                }
+                Output::SaveTree { store, zxid, generation } => {
+                    self.to_log(LogLetter::Append(std::mem::take(&mut appends)));
+                    self.to_log(LogLetter::SaveTree { store, zxid, generation });
+                }
+                Output::Peer(ostler_zab::Output::WriteEpoch { which, epoch, generation }) => {
+                    self.to_log(LogLetter::Append(std::mem::take(&mut appends)));
+                    self.to_log(LogLetter::WriteEpoch { which, epoch, generation });
+                }
+                Output::DiscardSnapshots => self.snapshots.discard_running(),
+                Output::Peer(_) | Output::Install(_) => {
                     unreachable!("a standalone server has no peers")
                 }
             }

@@ -10,21 +10,25 @@ use crate::config::ServerConfig;
 use crate::os_disk::OsDisk;
 use crate::snapshots;
 
-pub(crate) fn start(
-    disk: &OsDisk,
-    config: &ServerConfig,
-    tree: &TreeConfig,
-) -> ostler_store::Result<Recovered> {
-    let began = std::time::Instant::now();
-    let options = RestoreOptions {
+/// How the data directory is read.
+pub(crate) fn options(config: &ServerConfig) -> RestoreOptions {
+    RestoreOptions {
         trust_empty: config.trust_empty_snapshot,
         allow_gaps: config.allow_log_gaps,
         limits: Limits {
             max_field_bytes: config.jute_max_buffer.saturating_add(config.jute_extra_size),
             ..Limits::default()
         },
-    };
-    let recovered = recover(disk, options, tree)?;
+    }
+}
+
+pub(crate) fn start(
+    disk: &OsDisk,
+    config: &ServerConfig,
+    tree: &TreeConfig,
+) -> ostler_store::Result<Recovered> {
+    let began = std::time::Instant::now();
+    let recovered = recover(disk, options(config), tree)?;
     for warning in &recovered.warnings {
         warn!("{warning}");
     }

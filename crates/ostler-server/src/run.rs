@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use crate::admission::Admission;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
+use crate::disk_work::DiskWork;
 use crate::exit;
 use crate::inbox::{Errand, Inbox, LaneInbox, NodeLetter};
 use crate::lane_loop::LaneLoop;
@@ -133,12 +134,19 @@ impl Server {
             })),
             stats: Arc::clone(&stats),
             running: AtomicBool::new(false),
+            generation: AtomicU64::new(0),
         });
         let node = Node::solo(Arc::clone(&node_config), &recovered.store, clock.now());
         // Java snapshots before it serves; here clients do not wait for it, and a full disk is no reason not to start.
         let snapshot_is_stale = recovered.replayed > 0;
         let (log, log_letters) = mpsc::channel();
-        let log_thread = spawn("log", log_run(config, &disk, &recovered, log_letters, &node_inbox, &stats))?;
+        let work = DiskWork {
+            snapshots: Arc::clone(&snapshots),
+            restore: crate::recovery::options(config),
+            tree: node_config.tree.clone(),
+        };
+        let log_thread =
+            spawn("log", log_run(config, &disk, &recovered, log_letters, &node_inbox, &stats, work))?;
         let store = Arc::new(RwLock::new(recovered.store));
         let admission = Arc::new(Admission::new(config.max_client_cnxns as usize, config.max_cnxns as usize));
         let words = Arc::new(WordDesk {
@@ -240,6 +248,7 @@ fn log_run(
     letters: mpsc::Receiver<LogLetter>,
     node: &Arc<Inbox<NodeLetter>>,
     stats: &Arc<LogStats>,
+    work: DiskWork,
 ) -> impl FnOnce() + Send + use<> {
     let writer = LogWriter::new(disk.clone(), crate::settings::log_options(config), recovered.last);
     let max_batch = config.log.max_batch_size as usize;
@@ -253,6 +262,7 @@ fn log_run(
             slow_sync: Duration::from_millis(config.log.fsync_warning_threshold_ms),
         },
         stats: Arc::clone(stats),
+        work,
     };
     move || thread.run()
 }

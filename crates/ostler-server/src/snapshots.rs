@@ -1,7 +1,10 @@
 //! Snapshots in the background: one at a time, slice by slice, so that writes go on; and the purge of old ones.
+//!
+//! A snapshot belongs to the generation in which it was begun. When a server's role ends, or its tree is replaced, the
+//! tree holds, or no longer holds, what may be forgotten: what was begun before is given up.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ostler_node::Input;
@@ -26,6 +29,8 @@ pub(crate) struct Snapshots {
     pub(crate) purge: Mutex<Purge>,
     pub(crate) stats: Arc<LogStats>,
     pub(crate) running: AtomicBool,
+    /// Counts how often what was running was given up.
+    pub(crate) generation: AtomicU64,
 }
 
 impl Snapshots {
@@ -43,6 +48,18 @@ impl Snapshots {
         }
     }
 
+    /// Gives up a snapshot that is running: it never gets its name. Does not wait for it. If the tree is replaced, this
+    /// comes while it is borrowed exclusively.
+    pub(crate) fn discard_running(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Until this is let go nobody purges, and no snapshot gets its name; one that is running is given up.
+    pub(crate) fn hold_files(&self) -> MutexGuard<'_, Purge> {
+        self.discard_running();
+        self.purge.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes a snapshot now; a failure is told and does no harm, since the log has everything.
     pub(crate) fn write_and_report(&self, store: &RwLock<Store>) {
         if self.running.swap(true, Ordering::AcqRel) {
@@ -50,7 +67,8 @@ impl Snapshots {
         }
         let began = Instant::now();
         match self.write(store) {
-            Ok((name, bytes)) => {
+            Ok(None) => info!("gave a snapshot up: the tree that it was taken of may be forgotten"),
+            Ok(Some((name, bytes))) => {
                 self.stats.note_snapshot();
                 info!(name, bytes, ms = began.elapsed().as_millis(), "wrote a snapshot");
             }
@@ -59,18 +77,53 @@ impl Snapshots {
         self.running.store(false, Ordering::Release);
     }
 
-    fn write(&self, store: &RwLock<Store>) -> ostler_store::Result<(String, u64)> {
-        let read = || store.read().unwrap_or_else(PoisonError::into_inner);
-        let mut walk = Walk::new(&read());
-        let mut writer = SnapshotWriter::create(self.disk.clone(), walk.zxid(), &self.options)?;
-        if let Err(error) = write_body(&mut walk, &mut writer, |work| work(&read())) {
-            writer.abort();
-            return Err(error);
+    /// The name and length of the snapshot, or `None` if it was given up.
+    fn write(&self, store: &RwLock<Store>) -> ostler_store::Result<Option<(String, u64)>> {
+        let begun;
+        let mut walk;
+        {
+            let store = store.read().unwrap_or_else(PoisonError::into_inner);
+            begun = self.generation.load(Ordering::Acquire);
+            walk = Walk::new(&store);
         }
-        let (last, digest) = seal(&read());
-        let (name, bytes) = writer.finish(last, digest)?;
-        self.purge.lock().unwrap_or_else(PoisonError::into_inner).note_whole(&name);
-        Ok((name, bytes))
+        // The tree is the one that the walk began with for as long as it is borrowed in the same generation.
+        let read = || {
+            let store = store.read().unwrap_or_else(PoisonError::into_inner);
+            self.is_current(begun).then_some(store)
+        };
+        let mut writer = SnapshotWriter::create(self.disk.clone(), walk.zxid(), &self.options)?;
+        let mut slice = Vec::with_capacity(SLICE_BYTES * 2);
+        let mut done = false;
+        while !done {
+            slice.clear();
+            let Some(store) = read() else {
+                writer.abort();
+                return Ok(None);
+            };
+            done = walk.next(&store, SLICE_NODES, SLICE_BYTES, &mut slice);
+            drop(store);
+            if let Err(error) = writer.write(&slice) {
+                writer.abort();
+                return Err(error);
+            }
+        }
+        let Some((last, digest)) = read().map(|store| seal(&store)) else {
+            writer.abort();
+            return Ok(None);
+        };
+        let sealed = writer.seal(last, digest.map(|digest| (last, digest)))?;
+        let mut purge = self.purge.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_current(begun) {
+            sealed.discard();
+            return Ok(None);
+        }
+        let (name, bytes) = sealed.publish()?;
+        purge.note_whole(&name);
+        Ok(Some((name, bytes)))
+    }
+
+    fn is_current(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) == generation
     }
 
     /// Purges now and then at an interval, for as long as the server runs.

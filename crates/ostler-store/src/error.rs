@@ -78,5 +78,16 @@ pub enum Error {
     Full(DiskError),
 }
 
+impl Error {
+    /// Whether no space is left, so that the same may succeed later.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Disk(error) | Self::Full(error) => error.is_full(),
+            _ => false,
+        }
+    }
+}
+
 /// The result of a call of the store.
 pub type Result<T> = std::result::Result<T, Error>;

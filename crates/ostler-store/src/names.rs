@@ -88,9 +88,8 @@ pub fn superseded_name(name: &str) -> String {
 pub fn superseded<D: Disk>(disk: &D) -> DiskResult<Vec<FilePath>> {
     let mut found = Vec::new();
     for (dir, prefix) in [(Dir::Snap, SNAPSHOT), (Dir::Log, LOG)] {
-        let of_kind = |name: &String| {
-            name.strip_prefix(SUPERSEDED).is_some_and(|name| zxid_of(name, prefix).is_some())
-        };
+        let of_kind =
+            |name: &String| name.strip_prefix(SUPERSEDED).is_some_and(|name| zxid_of(name, prefix).is_some());
         found.extend(disk.list(dir)?.into_iter().filter(of_kind).map(|name| FilePath::new(dir, name)));
     }
     Ok(found)
