@@ -22,7 +22,7 @@ pub(crate) fn zoo_cfg(input: &[u8]) {
     let _ = raw::parse_jvm_flags(&flags);
     let env = EnvSettings { server_jvmflags: flags, ..EnvSettings::default() };
     let dynamic = dynamic.map(|text| ("zoo.cfg.dynamic", text));
-    match ServerConfig::from_text("zoo.cfg", text, dynamic, &env) {
+    match ServerConfig::from_text("zoo.cfg", text, dynamic, Some(b"1"), &env) {
         Ok(config) => {
             let _ = config.warnings.iter().map(ToString::to_string).count();
         }

@@ -8,10 +8,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use ostler_wire::ServerId;
 use ostler_wire::quorum::MemberRole;
 
 use super::error::{Error, Place, Severity, Warning};
 use super::keys;
+use super::member::{self, MemberConfig};
 use super::members::{self, HostPort, MemberLine};
 use super::raw::{self, Entry};
 use super::server_config::{
@@ -28,6 +30,9 @@ const MIN_SNAP_RETAIN_COUNT: u32 = 3;
 
 /// The least allowance for what a stored transaction has beyond the request.
 const MIN_JUTE_EXTRA_SIZE: usize = 1024;
+
+/// Reads a `myid` file.
+type ReadMyId<'a> = &'a mut dyn FnMut(&Path) -> std::io::Result<Vec<u8>>;
 
 impl ServerConfig {
     /// What runs when nothing is said: port 2181, data in `./ostler-data`.
@@ -69,15 +74,12 @@ impl ServerConfig {
             None => None,
             Some(entry) => Some((entry.value.clone(), read_file(Path::new(&entry.value), &entry.value)?)),
         };
-        Self::from_text(
-            &name,
-            &bytes,
-            dynamic.as_ref().map(|(name, bytes)| (name.as_str(), bytes.as_slice())),
-            env,
-        )
+        let dynamic = dynamic.as_ref().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
+        Self::from_parts(&name, &bytes, dynamic, env, &mut |my_id| std::fs::read(my_id))
     }
 
-    /// Reads the text of a `zoo.cfg`, and that of its dynamic file with the name it goes by.
+    /// Reads the text of a `zoo.cfg`, and that of its dynamic file with the name it goes by. `my_id` is the text of the
+    /// `myid` file, which a member of an ensemble needs.
     ///
     /// # Errors
     /// The text says something that cannot be.
@@ -85,10 +87,23 @@ impl ServerConfig {
         name: &str,
         text: &[u8],
         dynamic: Option<(&str, &[u8])>,
+        my_id: Option<&[u8]>,
         env: &EnvSettings,
+    ) -> Result<Self, Error> {
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        Self::from_parts(name, text, dynamic, env, &mut |_| my_id.map(<[u8]>::to_vec).ok_or_else(missing))
+    }
+
+    fn from_parts(
+        name: &str,
+        text: &[u8],
+        dynamic: Option<(&str, &[u8])>,
+        env: &EnvSettings,
+        my_id: ReadMyId<'_>,
     ) -> Result<Self, Error> {
         let entries = parse(name, text)?;
         let mut members = None;
+        let mut version = 0;
         if entries.iter().any(names_dynamic_file) {
             if let Some(entry) = entries.iter().find(|entry| is_member_key(&entry.key)) {
                 return Err(at(name, entry, "belongs into the dynamicConfigFile, since there is one"));
@@ -104,6 +119,7 @@ impl ServerConfig {
                 ));
             }
             members = Some((dynamic_name, listed));
+            version = version_of(dynamic_name);
         }
         // Java reads bytes as characters of ISO-8859-1; a data directory must be where Java would look for it.
         let beyond_ascii = |entry: &&Entry| !text.is_ascii() && !entry.value.is_ascii();
@@ -115,7 +131,8 @@ impl ServerConfig {
             initial_configuration: InitialConfiguration(String::from_utf8_lossy(text).into_owned()),
             ..Self::default()
         };
-        config.read(settings)?;
+        config.ensemble.version = version;
+        config.read(settings, my_id)?;
         config.warnings.extend(latin.map(|(line, key)| {
             Warning {
                 severity: Severity::Warn,
@@ -138,7 +155,8 @@ impl ServerConfig {
         let settings = Settings::gather(vec![(origin, arguments.iter().map(entry).collect())], env);
         let without_line = |error: Error| Error { line: None, ..error };
         let mut config = Self { origin: origin.to_owned(), ..Self::default() };
-        config.read(settings.map_err(without_line)?).map_err(without_line)?;
+        let mut nobody = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        config.read(settings.map_err(without_line)?, &mut nobody).map_err(without_line)?;
         for warning in &mut config.warnings {
             warning.place.line = warning.place.line.filter(|line| *line != 0);
         }
@@ -146,17 +164,26 @@ impl ServerConfig {
     }
 
     /// The heart: each field from its key. The number of a key lies in the range that the table of keys gives it.
-    fn read(&mut self, mut settings: Settings) -> Result<(), Error> {
+    fn read(&mut self, mut settings: Settings, read_my_id: ReadMyId<'_>) -> Result<(), Error> {
         self.warnings = std::mem::take(&mut settings.warnings);
         self.read_directories(&settings)?;
-        self.read_ensemble(&settings)?;
-        self.read_connections(&settings)?;
+        let is_member = self.read_ensemble(&settings)?;
+        let my_id = match is_member {
+            true => Some(member::my_id(&self.data_dir, self, read_my_id)?),
+            false => None,
+        };
+        self.read_connections(&settings, my_id)?;
         self.read_times(&settings)?;
         self.read_limits(&settings);
         self.read_storage(&settings);
         self.read_tree(&settings);
         self.read_security(&settings)?;
         self.read_operation(&settings);
+        if let Some(id) = my_id {
+            let mut warnings = Vec::new();
+            self.member = Some(MemberConfig::read(self, &settings, id, &mut warnings)?);
+            self.warnings.extend(warnings);
+        }
         Ok(())
     }
 
@@ -190,7 +217,8 @@ impl ServerConfig {
         Ok(())
     }
 
-    fn read_ensemble(&mut self, settings: &Settings) -> Result<(), Error> {
+    /// Reads the list of members; yields whether it makes this server a member of an ensemble.
+    fn read_ensemble(&mut self, settings: &Settings) -> Result<bool, Error> {
         let multi_address = settings.switch("multiAddress.enabled").unwrap_or_default();
         let ensemble = &mut self.ensemble;
         ensemble.init_limit_ticks = settings.number("initLimit");
@@ -209,50 +237,40 @@ impl ServerConfig {
         {
             return Err(setting.refuse("wants participant or observer"));
         }
-        self.stand_alone(settings)
+        self.is_ensemble(settings)
     }
 
-    /// Refuses what only an ensemble can be.
-    fn stand_alone(&mut self, settings: &Settings) -> Result<(), Error> {
+    /// An ensemble, or a server alone? Refuses lists that are neither.
+    fn is_ensemble(&mut self, settings: &Settings) -> Result<bool, Error> {
         let members = &self.ensemble.members;
-        let voters: Vec<&MemberLine> =
-            members.iter().filter(|line| line.member.role == MemberRole::Participant).collect();
-        let alone = settings.switch("standaloneEnabled").unwrap_or(true);
-        let first = settings.family("server.").next();
-        let lines = || {
-            let named = members.iter().filter_map(|member| member.line.map(|line| line.to_string()));
-            named.collect::<Vec<_>>().join(", ")
-        };
-        match (voters.as_slice(), first) {
-            ([], Some(first)) => Err(first.refuse("wants at least one participant beside the observers")),
-            ([], None) | ([_], _) if !alone => {
+        let voters = members.iter().filter(|line| line.member.role == MemberRole::Participant).count();
+        let may_stand_alone = settings.switch("standaloneEnabled").unwrap_or(true);
+        match (voters, settings.family("server.").next()) {
+            (0, Some(first)) => Err(first.refuse("wants at least one participant beside the observers")),
+            (0, None) if !may_stand_alone => {
                 let setting = settings.find("standaloneEnabled").expect("it was read as false just now");
                 Err(setting.refuse(
-                    "asks for an ensemble; ensembles come with a later release: leave it out to run this server alone",
+                    "asks for an ensemble, so it wants server.N lines; leave it out to run this server alone",
                 ))
             }
-            ([], None) => Ok(()),
-            ([_], Some(first)) if members.len() > 1 => {
-                Err(first.refuse(format!("observers want an ensemble to observe (lines {})", lines())))
+            (0, None) => Ok(false),
+            (1, Some(first)) if may_stand_alone && members.len() > 1 => {
+                let lines = members.iter().filter_map(|member| member.line.map(|line| line.to_string()));
+                let lines = lines.collect::<Vec<_>>().join(", ");
+                Err(first.refuse(format!(
+                    "observers want an ensemble to observe (lines {lines}); with standaloneEnabled=false one voter is one"
+                )))
             }
-            ([_], first) => {
+            (1, first) if may_stand_alone => {
                 let message = "the only server, so it runs standalone";
                 self.warnings.extend(first.map(|first| first.remark(Severity::Info, message)));
-                Ok(())
+                Ok(false)
             }
-            (voters, first) => {
-                let hint = format!(
-                    "lines {} name an ensemble of {} voters; ensembles come with a later release: leave one line or \
-                     none to run this server alone",
-                    lines(),
-                    voters.len()
-                );
-                Err(first.expect("voters stand on lines").refuse(hint))
-            }
+            _ => Ok(true),
         }
     }
 
-    fn read_connections(&mut self, settings: &Settings) -> Result<(), Error> {
+    fn read_connections(&mut self, settings: &Settings, my_id: Option<ServerId>) -> Result<(), Error> {
         let address = settings.find("clientPortAddress").filter(|setting| !setting.value.is_empty());
         let own = settings.number::<u16>("clientPort").map(|port| HostPort {
             host: address.map(|setting| setting.value.trim_matches(['[', ']']).to_owned()),
@@ -261,7 +279,9 @@ impl ServerConfig {
         if let (None, Some(address)) = (&own, address) {
             return Err(address.refuse("is set without clientPort; write clientPort=2181"));
         }
-        let listed = self.ensemble.members.first().and_then(MemberLine::client);
+        let mut lines = self.ensemble.members.iter();
+        let own_line = lines.find(|line| my_id.is_none_or(|id| line.id == id));
+        let listed = own_line.and_then(MemberLine::client);
         self.client_address = match (own, listed) {
             (None, None) => {
                 return Err(Error::missing(&self.origin, "clientPort", "is missing; write clientPort=2181"));
@@ -491,25 +511,31 @@ impl ServerConfig {
 }
 
 /// Keeps the default where nothing is set.
-fn set<T>(field: &mut T, value: Option<T>) {
+pub(super) fn set<T>(field: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *field = value;
     }
 }
 
 /// Numbers at which 0 and less turn something off.
-fn positive(number: Option<i32>) -> Option<u32> {
+pub(super) fn positive(number: Option<i32>) -> Option<u32> {
     number.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0)
 }
 
 /// Numbers at which less than 0 means the same as 0.
-fn or_zero(number: i32) -> u32 {
+pub(super) fn or_zero(number: i32) -> u32 {
     u32::try_from(number).unwrap_or_default()
 }
 
 /// Bytes of a limit in kilobytes, at which 0 and less turn it off.
 fn kilobytes(number: i64) -> Option<u64> {
     u64::try_from(number).ok().filter(|number| *number > 0).map(|number| number * 1024)
+}
+
+/// The version of a member list: behind the last dot of the name of its file, in hexadecimal; 0 where none is there.
+fn version_of(dynamic_name: &str) -> i64 {
+    let version = dynamic_name.rsplit_once('.').map(|(_, version)| version);
+    version.and_then(|version| i64::from_str_radix(version, 16).ok()).unwrap_or_default()
 }
 
 fn names_dynamic_file(entry: &Entry) -> bool {

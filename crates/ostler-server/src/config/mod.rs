@@ -7,14 +7,18 @@
 mod error;
 pub mod keys;
 mod meaning;
+mod member;
 mod members;
 pub mod raw;
 mod server_config;
 mod settings;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_members;
 
 pub use error::{Error, Place, Severity, Warning};
+pub use member::MemberConfig;
 pub use members::{HostPort, MemberLine};
 pub use server_config::{
     Autopurge, ConnectionThrottle, ContainerConfig, DEFAULT_JUTE_MAX_BUFFER, DigestAlgorithm, DigestAuth,

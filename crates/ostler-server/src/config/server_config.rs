@@ -9,13 +9,14 @@ use ostler_wire::ServerId;
 use ostler_wire::quorum::Members;
 
 use super::error::Warning;
+use super::member::MemberConfig;
 use super::members::{HostPort, MemberLine};
 use crate::four_letter::Whitelist;
 
 /// The default of `jute.maxbuffer`: one byte less than a mebibyte.
 pub const DEFAULT_JUTE_MAX_BUFFER: usize = 0xf_ffff;
 
-/// All settings of a standalone server.
+/// All settings of a server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
     /// Where the settings were read: a path, or what stands for one.
@@ -116,6 +117,8 @@ pub struct ServerConfig {
 
     /// What is said about an ensemble.
     pub ensemble: EnsembleConfig,
+    /// The settings of a member; `None` for a server that stands alone.
+    pub member: Option<MemberConfig>,
 }
 
 /// The text of a configuration file. It may hold secrets, so that it is not printed with the rest.
@@ -323,7 +326,7 @@ impl LogLevel {
     }
 }
 
-/// What is said about an ensemble. A standalone server has at most one member.
+/// What is said about an ensemble, as it is written. A standalone server has at most one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnsembleConfig {
     /// The `server.N` lines.
@@ -336,15 +339,17 @@ pub struct EnsembleConfig {
     pub init_limit_ticks: Option<u32>,
     /// How far it may lag.
     pub sync_limit_ticks: Option<u32>,
+    /// The version of the list, from the name of the dynamic file; 0 without one.
+    pub version: i64,
 }
 
 impl EnsembleConfig {
-    /// The member list that the lines make up, as of no change of membership.
+    /// The member list that the lines make up.
     #[must_use]
     pub fn to_members(&self) -> Members {
         let groups = self.groups.iter();
         Members {
-            version: 0,
+            version: self.version,
             servers: self.members.iter().map(|line| (line.id, line.member.clone())).collect(),
             groups: groups
                 .map(|(group, ids)| (*group, ids.iter().copied().map(ServerId).collect()))
@@ -405,6 +410,7 @@ impl Default for ServerConfig {
             lanes: None,
             log_level: None,
             ensemble: EnsembleConfig::default(),
+            member: None,
         }
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Settings {
     pub(super) warnings: Vec<Warning>,
     /// How many keys nobody knows.
     unknown: usize,
+    /// Why settings were passed over that mean something to a member of an ensemble only.
+    bad_of_ensemble: Vec<Error>,
 }
 
 impl Settings {
@@ -86,11 +88,16 @@ impl Settings {
                 settings.set_entry(file, entry);
             }
         }
-        let Self { by_name, families, warnings, .. } = &mut settings;
+        let Self { by_name, families, warnings, bad_of_ensemble, .. } = &mut settings;
         let mut kept = BTreeMap::new();
         for (name, setting) in std::mem::take(by_name) {
             if check(&setting, warnings)? {
                 kept.insert(name, setting);
+            } else if setting.key.state == State::Ensemble
+                && let Some(wanted) =
+                    wanted(setting.key, &setting.value).filter(|_| !setting.value.is_empty())
+            {
+                bad_of_ensemble.push(setting.refuse(wanted));
             }
         }
         *by_name = kept;
@@ -161,6 +168,11 @@ impl Settings {
             message.push_str(&format!("; did you mean {meant}?"));
         }
         self.warnings.push(Warning { severity: Severity::Warn, place, key: written.to_owned(), message });
+    }
+
+    /// Refuses values that a server alone may pass over.
+    pub(super) fn refuse_bad_ensemble_values(&self) -> Result<(), Error> {
+        self.bad_of_ensemble.first().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// The setting of a key.

@@ -14,7 +14,7 @@ fn env(server_jvmflags: &str) -> EnvSettings {
 }
 
 fn read_with(text: &str, env: &EnvSettings) -> Result<ServerConfig, Error> {
-    ServerConfig::from_text("zoo.cfg", text.as_bytes(), None, env)
+    ServerConfig::from_text("zoo.cfg", text.as_bytes(), None, None, env)
 }
 
 fn read(text: &str) -> Result<ServerConfig, Error> {
@@ -377,7 +377,8 @@ fn unknown_repeated_and_strange() {
         assert_eq!(warnings(&with(lines)).join("\n"), said, "{lines}");
     }
     let config =
-        ServerConfig::from_text("zoo.cfg", b"dataDir=/d\xc3\xbc\nclientPort=1", None, &env("")).unwrap();
+        ServerConfig::from_text("zoo.cfg", b"dataDir=/d\xc3\xbc\nclientPort=1", None, None, &env(""))
+            .unwrap();
     assert_eq!(config.data_dir.to_str(), Some("/dÃ¼"));
     assert!(warnings(&config)[0].contains("ISO-8859-1"));
 }
@@ -464,16 +465,9 @@ fn one_server_line_runs_standalone() {
 }
 
 #[test]
-fn an_ensemble_is_refused_with_its_lines() {
-    let three = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2:observer\nserver.4=d:1:2";
-    assert_eq!(
-        refusal(three),
-        r#"zoo.cfg:3: server.1: read "a:1:2"; lines 3, 4, 5, 6 name an ensemble of 3 voters; "#.to_owned()
-            + "ensembles come with a later release: leave one line or none to run this server alone"
-    );
+fn what_is_no_ensemble_is_refused() {
     for (lines, said) in [
-        ("server.1=a:1:2\nstandaloneEnabled=false", "ensembles come with a later release"),
-        ("standaloneEnabled=false", "ensembles come with a later release"),
+        ("standaloneEnabled=false", "wants server.N lines"),
         ("server.1=a:1:2:observer", "at least one participant"),
         ("server.1=a:1:2\nserver.2=b:1:2:observer", "observers want an ensemble"),
         ("server.1=a:1:2\nzookeeper.sslQuorum=true\nserver.2=a:1:2", "protection"),
@@ -499,7 +493,7 @@ fn an_ensemble_is_refused_with_its_lines() {
 fn members_in_a_file_of_their_own() {
     let dynamic = |text: &str, members: &str| {
         let file = Some(("zoo.cfg.dynamic", members.as_bytes()));
-        ServerConfig::from_text("zoo.cfg", text.as_bytes(), file, &EnvSettings::default())
+        ServerConfig::from_text("zoo.cfg", text.as_bytes(), file, None, &EnvSettings::default())
     };
     let text = "dataDir=/d\ndynamicConfigFile=zoo.cfg.dynamic";
     let config = dynamic(text, "server.1=h:2888:3888:participant;2182").unwrap();
@@ -517,7 +511,9 @@ fn members_in_a_file_of_their_own() {
         let error = dynamic(text, members).unwrap_err().to_string();
         assert!(error.starts_with(said), "{error}");
     }
-    assert!(ServerConfig::from_text("zoo.cfg", text.as_bytes(), None, &EnvSettings::default()).is_err());
+    assert!(
+        ServerConfig::from_text("zoo.cfg", text.as_bytes(), None, None, &EnvSettings::default()).is_err()
+    );
 }
 
 #[test]
@@ -611,7 +607,8 @@ fn many_unknown_keys_take_no_time() {
     }
     text.push_str(&format!("4lw.commands.whitelist={}\n", "ruokk".repeat(4000)));
     let started = std::time::Instant::now();
-    let config = ServerConfig::from_text("zoo.cfg", text.as_bytes(), None, &EnvSettings::default()).unwrap();
+    let config =
+        ServerConfig::from_text("zoo.cfg", text.as_bytes(), None, None, &EnvSettings::default()).unwrap();
     assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
     assert_eq!(config.warnings.len(), 4001);
     assert!(
