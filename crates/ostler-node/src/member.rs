@@ -22,6 +22,8 @@ use crate::time::Now;
 /// What a member keeps beside what every server has.
 #[derive(Debug, Default)]
 pub(crate) struct Member {
+    /// The member list as text, and its version.
+    pub(crate) members: Option<(i64, Bytes)>,
     /// Entries that were proposed to this learner, until the log takes them.
     decoded: VecDeque<TxnEntry>,
     /// The tree that a leader sent, until its packet's turn comes.

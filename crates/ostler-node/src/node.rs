@@ -101,9 +101,10 @@ impl Node {
         now: Now,
     ) -> Self {
         let mut peer = Peer::member(peer, epochs, history);
-        peer.set_members(members.0, members.1);
+        peer.set_members(members.0, members.1.clone());
         peer.start(now.mono_ms);
         let mut node = Self::new(config, peer, store, now);
+        node.member.members = Some(members);
         node.drain_peer(now, store);
         node
     }
@@ -164,13 +165,13 @@ impl Node {
             Input::Peer(input) => self.on_peer(now, input, store),
             Input::TreeArrived { link, store: tree } => self.on_tree_arrived(now, link, tree, store),
             Input::TreeSaved { store: tree, generation } => {
-                self.install(tree);
+                self.install(now, tree);
                 self.hand_to_peer(now, ostler_zab::Input::SnapshotSaved { generation }, store);
             }
             Input::Truncated { result, generation } => {
                 let last = result.map(|tree| {
                     let last = tree.last_zxid();
-                    self.install(tree);
+                    self.install(now, tree);
                     last
                 });
                 self.hand_to_peer(now, ostler_zab::Input::Truncated { last, generation }, store);
@@ -178,7 +179,10 @@ impl Node {
         }
     }
 
-    fn install(&mut self, tree: Box<Store>) {
+    fn install(&mut self, now: Now, mut tree: Box<Store>) {
+        if let Some((version, text)) = &self.member.members {
+            tree.set_config(text, *version, now.wall_ms);
+        }
         self.applier.restart(tree.last_zxid());
         self.outputs.push_back(Output::Install(tree));
     }
@@ -266,6 +270,24 @@ impl Node {
     #[must_use]
     pub fn is_busy(&self) -> bool {
         !self.applier.is_empty()
+    }
+
+    /// Whether clients are served.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.service != Service::None
+    }
+
+    /// What this server is to its clients.
+    #[must_use]
+    pub fn standing(&self) -> PeerStanding {
+        self.standing
+    }
+
+    /// Why the last role as a member ended.
+    #[must_use]
+    pub fn last_end(&self) -> Option<ostler_zab::Reason> {
+        self.peer.last_end()
     }
 
     /// Takes what is to be said about a quota that a write went beyond.

@@ -6,12 +6,13 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ostler_node::{LaneId, Node, Output};
+use ostler_node::{Input, LaneId, Node, Output};
 use ostler_tree::Store;
 
 use crate::clock::Clock;
 use crate::inbox::{Inbox, LaneInbox, NodeLetter};
 use crate::log_thread::LogLetter;
+use crate::peers::{Peers, PeersConfig};
 use crate::snapshots::Snapshots;
 
 /// A lane with so many unread batches is waited for before more is applied.
@@ -27,11 +28,16 @@ pub(crate) struct NodeLoop {
     pub(crate) log: Sender<LogLetter>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) next_quota_warning_ms: u64,
+    /// The sockets to the other members, to be opened on the node's thread.
+    pub(crate) peers: Option<PeersConfig>,
 }
 
 impl NodeLoop {
     /// Runs for as long as the server does.
     pub(crate) async fn run(mut self) {
+        let peers = self.peers.take().map(Peers::start);
+        let peers = peers.as_ref();
+        self.carry_out(peers);
         let mut letters = Vec::new();
         loop {
             self.inbox.take(&mut letters);
@@ -44,22 +50,42 @@ impl NodeLoop {
                 }
                 continue;
             }
-            self.handle(&mut letters);
-            self.carry_out();
-            self.warn_of_quota();
-            while self.node.has_committed() {
-                self.wait_for_lanes().await;
-                self.apply();
+            let mut rest = letters.drain(..);
+            loop {
+                let replaced = self.handle(&mut rest);
+                self.carry_out(peers);
+                self.warn_of_quota();
+                while self.node.has_committed() {
+                    self.wait_for_lanes().await;
+                    self.apply(peers);
+                }
+                if !replaced {
+                    break;
+                }
+            }
+            drop(rest);
+            if let Some(peers) = peers {
+                peers.note(self.node.standing(), self.node.last_end());
+                // The sockets of the other members are served on this thread, too.
+                tokio::task::yield_now().await;
             }
         }
     }
 
-    fn handle(&mut self, letters: &mut Vec<NodeLetter>) {
+    /// Hands letters to the node: all of them, or up to one that replaces the store, in which case there may be more
+    /// once that is done.
+    fn handle(&mut self, letters: &mut impl Iterator<Item = NodeLetter>) -> bool {
         let now = self.clock.now();
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        for letter in letters.drain(..) {
+        for letter in letters {
             match letter {
-                NodeLetter::Input(input) => self.node.handle(now, input, &store),
+                NodeLetter::Input(input) => {
+                    let replaces = matches!(input, Input::TreeSaved { .. } | Input::Truncated { .. });
+                    self.node.handle(now, input, &store);
+                    if replaces {
+                        return true;
+                    }
+                }
                 NodeLetter::Report(reply) => {
                     // Whoever asked may have gone away.
                     let _ = reply.send(self.node.report());
@@ -69,36 +95,40 @@ impl NodeLoop {
         if now.mono_ms >= self.node.poll_timeout().0 {
             self.node.handle_timeout(now, &store);
         }
+        false
     }
 
-    fn carry_out(&mut self) {
+    fn carry_out(&mut self, peers: Option<&Peers>) {
         let mut appends = Vec::new();
         while let Some(output) = self.node.poll_output() {
+            if !appends.is_empty()
+                && !matches!(output, Output::Append { .. } | Output::Send(..) | Output::Apply)
+            {
+                // Whatever else goes to the log goes behind what was appended.
+                self.to_log(LogLetter::Append(std::mem::take(&mut appends)));
+            }
             match output {
                 Output::Append { proposal, generation } => appends.push((proposal, generation)),
-                Output::RollLog => {
-                    self.to_log(LogLetter::Append(std::mem::take(&mut appends)));
-                    self.to_log(LogLetter::Roll);
-                }
+                Output::RollLog => self.to_log(LogLetter::Roll),
                 Output::Snapshot => self.snapshots.take(Arc::clone(&self.store), Arc::clone(&self.inbox)),
+                Output::DiscardSnapshots => self.snapshots.discard_running(),
                 // Looked after by the caller: it is what `has_committed` says.
                 Output::Apply => {}
                 Output::Send(lane, batch) => self.lanes[lane.0].batches.push(batch),
-                Output::Truncate { to, generation } => {
-                    self.to_log(LogLetter::Append(std::mem::take(&mut appends)));
-                    self.to_log(LogLetter::Truncate { to, generation });
+                Output::Install(store) => {
+                    *self.store.write().unwrap_or_else(PoisonError::into_inner) = *store;
                 }
+                Output::Truncate { to, generation } => self.to_log(LogLetter::Truncate { to, generation }),
                 Output::SaveTree { store, zxid, generation } => {
-                    self.to_log(LogLetter::Append(std::mem::take(&mut appends)));
                     self.to_log(LogLetter::SaveTree { store, zxid, generation });
                 }
                 Output::Peer(ostler_zab::Output::WriteEpoch { which, epoch, generation }) => {
-                    self.to_log(LogLetter::Append(std::mem::take(&mut appends)));
                     self.to_log(LogLetter::WriteEpoch { which, epoch, generation });
                 }
-                Output::DiscardSnapshots => self.snapshots.discard_running(),
-                Output::Peer(_) | Output::Install(_) => {
-                    unreachable!("a standalone server has no peers")
+                Output::Peer(output) => {
+                    peers
+                        .expect("only a member of an ensemble has something to say to others")
+                        .carry_out(output);
                 }
             }
         }
@@ -128,7 +158,7 @@ impl NodeLoop {
         }
     }
 
-    fn apply(&mut self) {
+    fn apply(&mut self, peers: Option<&Peers>) {
         let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
         let lanes = &self.lanes;
         let watching = |lane: LaneId| lanes[lane.0].watching.load(Ordering::Acquire);
@@ -136,6 +166,6 @@ impl NodeLoop {
             lanes[lane.0].batches.push(batch);
         }
         drop(store);
-        self.carry_out();
+        self.carry_out(peers);
     }
 }

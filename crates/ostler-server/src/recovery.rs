@@ -1,9 +1,10 @@
 //! The start of a server on its data directory: recovers the store, tells what was found, and sees to it that an
 //! empty directory has its first snapshot, without which Java would not take logs seriously.
 
-use ostler_node::recover::{Recovered, recover};
+use ostler_node::recover::{Recovered, recover_member};
 use ostler_store::{Limits, RestoreOptions, SnapshotWriter};
 use ostler_tree::{TreeConfig, Walk};
+use ostler_zab::Limit;
 use tracing::{info, warn};
 
 use crate::config::ServerConfig;
@@ -28,7 +29,9 @@ pub(crate) fn start(
     tree: &TreeConfig,
 ) -> ostler_store::Result<Recovered> {
     let began = std::time::Instant::now();
-    let recovered = recover(disk, options(config), tree)?;
+    // Nobody asks a server that stands alone for what it has done.
+    let count = config.member.as_ref().map_or(0, |member| member.commit_log_count);
+    let recovered = recover_member(disk, options(config), tree, Limit { count, ..Limit::default() })?;
     for warning in &recovered.warnings {
         warn!("{warning}");
     }

@@ -25,6 +25,7 @@ use crate::inbox::{Errand, Inbox, LaneInbox, NodeLetter};
 use crate::lane_loop::LaneLoop;
 use crate::limits;
 use crate::log_thread::{LogLetter, LogPace, LogStats, LogThread};
+use crate::member::{Ports, Start};
 use crate::node_loop::NodeLoop;
 use crate::os_disk::OsDisk;
 use crate::placement::Placement;
@@ -89,6 +90,7 @@ pub fn run(config: ServerConfig, on_serving: impl FnOnce(&Serving)) -> Result<()
     // The port first: a server that cannot serve should not read a large directory to find out.
     let listeners = listen(&config)?;
     let address = listeners[0].local_addr()?;
+    let ports = config.member.as_ref().map(Ports::open).transpose()?;
     let recovered = crate::recovery::start(&disk, &config, &node_config.tree)?;
     let serving = Serving {
         address,
@@ -96,11 +98,20 @@ pub fn run(config: ServerConfig, on_serving: impl FnOnce(&Serving)) -> Result<()
         nodes: recovered.store.node_count(),
         zxid: recovered.store.last_zxid(),
     };
-    let server = Server::start(&config, node_config, disk, clock, recovered, listeners, address.port())?;
+    let doors = Doors { clients: listeners, client_port: address.port(), ports };
+    let server = Server::start(&config, node_config, disk, clock, recovered, doors)?;
     on_serving(&serving);
     server.wait_for_signal()?;
     server.stop();
     Ok(())
+}
+
+/// The sockets that a server listens on.
+struct Doors {
+    clients: Vec<TcpListener>,
+    client_port: u16,
+    /// To the other members, if there are any.
+    ports: Option<Ports>,
 }
 
 /// The threads of a running server.
@@ -117,10 +128,10 @@ impl Server {
         node_config: Arc<NodeConfig>,
         disk: OsDisk,
         clock: Clock,
-        recovered: Recovered,
-        listeners: Vec<TcpListener>,
-        client_port: u16,
+        mut recovered: Recovered,
+        doors: Doors,
     ) -> Result<Self, StartError> {
+        let Doors { clients: listeners, client_port, ports } = doors;
         let placement = Placement::choose(node_config.lanes);
         let node_inbox: Arc<Inbox<NodeLetter>> = Arc::new(Inbox::new());
         let lanes: Vec<Arc<LaneInbox>> = (0..placement.lanes).map(|_| Arc::new(LaneInbox::new())).collect();
@@ -136,7 +147,19 @@ impl Server {
             running: AtomicBool::new(false),
             generation: AtomicU64::new(0),
         });
-        let node = Node::solo(Arc::clone(&node_config), &recovered.store, clock.now());
+        let member = match (&config.member, ports) {
+            (Some(member), Some(ports)) => {
+                let node_config = &node_config;
+                let start = Start { config, member, node_config, disk: &disk, clock, node: &node_inbox };
+                let epochs = start.epochs(&recovered)?;
+                Some((start, epochs, ports))
+            }
+            _ => None,
+        };
+        let node = match &member {
+            Some((start, epochs, _)) => start.node(&mut recovered, *epochs),
+            None => Node::solo(Arc::clone(&node_config), &recovered.store, clock.now()),
+        };
         // Java snapshots before it serves; here clients do not wait for it, and a full disk is no reason not to start.
         let snapshot_is_stale = recovered.replayed > 0;
         let (log, log_letters) = mpsc::channel();
@@ -148,11 +171,12 @@ impl Server {
         let log_thread =
             spawn("log", log_run(config, &disk, &recovered, log_letters, &node_inbox, &stats, work))?;
         let store = Arc::new(RwLock::new(recovered.store));
+        let peers = member.map(|(start, _, ports)| start.peers(ports, &store));
         let admission = Arc::new(Admission::new(config.max_client_cnxns as usize, config.max_cnxns as usize));
         let words = Arc::new(WordDesk {
             config: Arc::clone(config),
             client_port,
-            server_id: 0,
+            server_id: config.member.as_ref().map_or(0, |member| member.id.0),
             clock,
             store: Arc::clone(&store),
             lanes: lanes.clone(),
@@ -170,6 +194,7 @@ impl Server {
             log: log.clone(),
             snapshots: Arc::clone(&snapshots),
             next_quota_warning_ms: 0,
+            peers,
         });
         if !placement.node_on_lane_0 {
             let node_loop = node_loop.take().expect("it was just made");
@@ -300,7 +325,7 @@ fn listen(config: &ServerConfig) -> Result<Vec<TcpListener>, StartError> {
     }))
 }
 
-fn bind(address: SocketAddr, backlog: Option<u32>) -> std::io::Result<TcpListener> {
+pub(crate) fn bind(address: SocketAddr, backlog: Option<u32>) -> std::io::Result<TcpListener> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
         socket2::Type::STREAM,

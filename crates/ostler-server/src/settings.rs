@@ -20,7 +20,7 @@ pub(crate) fn node_config(config: &ServerConfig, now: Now) -> NodeConfig {
     // What cannot be guessed from outside, and differs from start to start.
     let seed = now.wall_ms.unsigned_abs().rotate_left(20) ^ u64::from(std::process::id()) ^ random_bits();
     NodeConfig {
-        server_id: SOLO_SERVER_ID,
+        server_id: config.member.as_ref().map_or(SOLO_SERVER_ID, |member| member.id.0),
         tick_ms: config.tick_time_ms,
         min_session_timeout_ms: config.min_session_timeout_ms,
         max_session_timeout_ms: config.max_session_timeout_ms,
@@ -67,7 +67,7 @@ pub(crate) fn node_config(config: &ServerConfig, now: Now) -> NodeConfig {
                 .map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         },
         lanes,
-        member: false,
+        member: config.member.is_some(),
         seed,
     }
 }

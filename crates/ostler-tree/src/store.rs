@@ -103,6 +103,15 @@ impl Store {
         }
     }
 
+    /// Writes a member's own view of the members into the node of the configuration. It is no part of the history:
+    /// digests and comparisons of replicas leave the node out.
+    pub fn set_config(&mut self, text: &[u8], version: i64, time_ms: i64) {
+        self.ensure_config_node();
+        let Some(id) = self.tree.find(ostler_wire::path::CONFIG) else { return };
+        self.tree.set_data(id, ostler_wire::path::CONFIG, Some(text));
+        self.tree.change_stat(id, |stat| (stat.mzxid, stat.mtime, stat.version) = (version, time_ms, -1));
+    }
+
     fn insert_config_node(&mut self, zookeeper: u32) {
         let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
         let acl = self.acls.intern(Some(&acl::read_only()));

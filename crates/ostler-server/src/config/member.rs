@@ -248,7 +248,7 @@ impl MemberConfig {
         set(&mut self.connect_timeout_ms, ms("cnxTimeout", warnings));
         let greeting = positive(settings.number("quorumCnxnTimeoutMs")).map(u64::from);
         self.greeting_timeout_ms =
-            greeting.unwrap_or(u64::from(config.tick_time_ms) * u64::from(self.sync_limit_ticks));
+            greeting.unwrap_or_else(|| u64::from(config.tick_time_ms) * u64::from(self.sync_limit_ticks));
         set(&mut self.tcp_keep_alive, settings.switch("tcpKeepAlive"));
         set(&mut self.leader_no_delay, settings.switch("leader.nodelay"));
         set(&mut self.follower_no_delay, settings.switch("follower.nodelay"));

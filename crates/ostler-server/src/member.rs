@@ -1,0 +1,134 @@
+//! The start of a member of an ensemble: what its peer begins with, from configuration and disk, and the two ports
+//! at which the others reach it.
+
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use ostler_node::recover::Recovered;
+use ostler_node::{Node, NodeConfig};
+use ostler_tree::Store;
+use ostler_wire::quorum::members::Members;
+use ostler_zab::{Epochs, History, JointQuorum, Limit, PeerConfig, Quorum};
+
+use crate::clock::Clock;
+use crate::config::{MemberConfig, ServerConfig};
+use crate::inbox::{Inbox, NodeLetter};
+use crate::os_disk::OsDisk;
+use crate::peers::PeersConfig;
+use crate::run::{StartError, bind};
+
+/// Packets that wait in memory while the own disk is busy, and unsent ones for a learner: beyond that it has to come
+/// again.
+const MAX_WAITING_BYTES: usize = 128 << 20;
+/// How long to wait for a connection if nothing is configured.
+const BACKLOG: u32 = 256;
+
+/// The ports of a member.
+pub(crate) struct Ports {
+    election: Vec<TcpListener>,
+    learners: Vec<TcpListener>,
+}
+
+impl Ports {
+    /// Opens both.
+    pub(crate) fn open(member: &MemberConfig) -> Result<Self, StartError> {
+        let own = &member.members.servers[&member.id];
+        let mut ports = Self { election: Vec::new(), learners: Vec::new() };
+        for address in &own.addresses {
+            let host = if member.listen_on_all_ips { "0.0.0.0" } else { address.host.as_str() };
+            ports.election.push(listen(host, address.election_port, "election")?);
+            ports.learners.push(listen(host, address.quorum_port, "quorum")?);
+        }
+        Ok(ports)
+    }
+}
+
+fn listen(host: &str, port: u16, what: &str) -> Result<TcpListener, StartError> {
+    let refused = |source| StartError::Listen {
+        address: format!("{host}:{port} ({what} port)"),
+        source,
+        hint: "; the server.N line of this member must name an address of this machine and free ports, or set quorumListenOnAllIPs=true",
+    };
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(refused)?.collect();
+    let mut problem = std::io::Error::other("the name resolves to no address");
+    for address in addresses {
+        match bind(address, Some(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(source) => problem = source,
+        }
+    }
+    Err(refused(problem))
+}
+
+/// What a member's node and its sockets begin with.
+pub(crate) struct Start<'a> {
+    pub(crate) config: &'a ServerConfig,
+    pub(crate) member: &'a MemberConfig,
+    pub(crate) node_config: &'a Arc<NodeConfig>,
+    pub(crate) disk: &'a OsDisk,
+    pub(crate) clock: Clock,
+    pub(crate) node: &'a Arc<Inbox<NodeLetter>>,
+}
+
+impl Start<'_> {
+    /// The epochs on disk; a server that was alone until now begins with those of its history.
+    pub(crate) fn epochs(&self, recovered: &Recovered) -> ostler_store::Result<Epochs> {
+        let epochs = ostler_store::epochs::load_epochs(self.disk, recovered.last)?;
+        Ok(Epochs { accepted: epochs.accepted, current: epochs.current })
+    }
+
+    /// The node, which looks for a leader at once.
+    pub(crate) fn node(&self, recovered: &mut Recovered, epochs: Epochs) -> Node {
+        let member = self.member;
+        let quorum =
+            Quorum::of(&member.members).expect("groups and weights were checked with the configuration");
+        let peer = PeerConfig {
+            server: member.id,
+            quorum: JointQuorum::new(quorum),
+            observer: member.observer,
+            tick_ms: u64::from(self.config.tick_time_ms),
+            init_limit_ticks: u64::from(member.init_limit_ticks),
+            sync_limit_ticks: u64::from(member.sync_limit_ticks),
+            max_waiting_bytes: MAX_WAITING_BYTES,
+            force_snapshot: member.force_snapshot_sync,
+        };
+        let limit = Limit { count: member.commit_log_count, ..Limit::default() };
+        let recent = std::mem::take(&mut recovered.history.proposals);
+        let history = History::new(recovered.history.base, recent, limit);
+        let text = member.members.to_string();
+        set_config_node(&mut recovered.store, &member.members, self.clock.now().wall_ms);
+        let members = (member.members.version, text.into());
+        Node::member(
+            Arc::clone(self.node_config),
+            peer,
+            members,
+            epochs,
+            history,
+            &recovered.store,
+            self.clock.now(),
+        )
+    }
+
+    /// The sockets.
+    pub(crate) fn peers(&self, ports: Ports, store: &Arc<RwLock<Store>>) -> PeersConfig {
+        PeersConfig {
+            me: self.member.id,
+            members: self.member.members.clone(),
+            election_listeners: ports.election,
+            learner_listeners: ports.learners,
+            connect_timeout: Duration::from_millis(self.member.connect_timeout_ms),
+            max_packet: self.config.jute_max_buffer.saturating_add(self.config.jute_extra_size),
+            max_unsent: MAX_WAITING_BYTES,
+            tree: self.node_config.tree.clone(),
+            store: Arc::clone(store),
+            node: Arc::clone(self.node),
+        }
+    }
+}
+
+/// `/zookeeper/config` is each server's own view of the members, not a part of the history (section 2.5 of the
+/// protocol between servers).
+pub(crate) fn set_config_node(store: &mut Store, members: &Members, wall_ms: i64) {
+    store.set_config(members.to_string().as_bytes(), members.version, wall_ms);
+}

@@ -1,0 +1,152 @@
+//! The learner port: accepts learners, dials the leader, and keeps the links of both kinds by number. Answers to
+//! Java's `LearnerCnxAcceptor` and to the connecting half of `Learner`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ostler_wire::quorum::{Packet, Side};
+use ostler_wire::{ServerId, Zxid};
+use ostler_zab::{Generation, Input, LinkId, Reason};
+use tokio::net::TcpStream;
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::PeersConfig;
+use super::dial::dial;
+use super::link::Link;
+
+/// Links at once: more than an ensemble has learners, less than what a flood would take.
+const MAX_LINKS: usize = 1000;
+/// A leader opens its port when it knows that it leads, which may be a moment after its followers know.
+const ATTEMPTS: u32 = 5;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
+
+/// All links.
+pub(super) struct Links {
+    config: Rc<PeersConfig>,
+    next: Cell<u64>,
+    open: RefCell<BTreeMap<LinkId, Open>>,
+}
+
+struct Open {
+    link: Rc<Link>,
+    task: AbortHandle,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Links {
+    pub(super) fn open(config: Rc<PeersConfig>, listeners: Vec<TcpListener>) -> Rc<Self> {
+        let links = Rc::new(Self { config, next: Cell::new(1), open: RefCell::default() });
+        for listener in listeners {
+            spawn_local(Rc::clone(&links).accept(listener));
+        }
+        links
+    }
+
+    async fn accept(self: Rc<Self>, listener: TcpListener) {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => return warn!(%error, "cannot accept learners"),
+        };
+        loop {
+            match listener.accept().await {
+                Ok((_, from)) if self.open.borrow().len() >= MAX_LINKS => {
+                    debug!(%from, "too many connections on the learner port");
+                }
+                Ok((stream, _)) => {
+                    let _ = stream.set_nodelay(true);
+                    let link = self.keep(stream, Side::Master);
+                    self.config.tell(Input::LearnerArrived { link });
+                }
+                Err(error) => {
+                    warn!(%error, "cannot accept a learner");
+                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                }
+            }
+        }
+    }
+
+    /// Connects to the learner port of a leader.
+    pub(super) fn connect(self: &Rc<Self>, leader: ServerId, within: Duration, generation: Generation) {
+        let links = Rc::clone(self);
+        spawn_local(async move {
+            match links.dial(leader, within).await {
+                Ok(stream) => {
+                    let link = links.keep(stream, Side::Learner);
+                    links.config.tell(Input::LeaderReached { link, generation });
+                }
+                Err(error) => {
+                    info!(%leader, %error, "cannot reach the leader");
+                    links.config.tell(Input::LeaderUnreachable { generation });
+                }
+            }
+        });
+    }
+
+    async fn dial(&self, leader: ServerId, within: Duration) -> std::io::Result<TcpStream> {
+        let unknown =
+            || std::io::Error::new(std::io::ErrorKind::NotFound, "the leader is not in the member list");
+        let member = self.config.members.servers.get(&leader).ok_or_else(unknown)?;
+        let addresses: Vec<(String, u16)> =
+            member.addresses.iter().map(|address| (address.host.clone(), address.quorum_port)).collect();
+        let until = Instant::now() + within;
+        let mut attempt = 1;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match dial(&addresses, left).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if attempt == ATTEMPTS || left.is_zero() => return Err(error),
+                Err(_) => tokio::time::sleep(BETWEEN_ATTEMPTS).await,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn keep(self: &Rc<Self>, stream: TcpStream, side: Side) -> LinkId {
+        let id = LinkId(self.next.get());
+        self.next.set(id.0 + 1);
+        let link = Rc::new(Link::new(id, side));
+        let (links, own) = (Rc::clone(self), Rc::clone(&link));
+        let task = spawn_local(async move {
+            own.run(Rc::clone(&links.config), stream).await;
+            if links.open.borrow_mut().remove(&id).is_some() {
+                links.config.tell(Input::LinkDown { link: id });
+            }
+        });
+        self.open.borrow_mut().insert(id, Open { link, task: task.abort_handle() });
+        id
+    }
+
+    pub(super) fn send(&self, link: LinkId, packet: &Packet) {
+        let behind = match self.open.borrow().get(&link) {
+            Some(open) => !open.link.send(packet, self.config.max_unsent),
+            None => false,
+        };
+        if behind {
+            warn!(link = link.0, "a learner does not read what it is sent; it has to come again");
+            self.open.borrow_mut().remove(&link);
+            self.config.tell(Input::LinkDown { link });
+        }
+    }
+
+    pub(super) fn send_tree(&self, link: LinkId, zxid: Zxid) {
+        if let Some(open) = self.open.borrow().get(&link) {
+            open.link.send_tree(zxid);
+        }
+    }
+
+    pub(super) fn close(&self, link: LinkId, reason: Reason) {
+        if self.open.borrow_mut().remove(&link).is_some() {
+            debug!(link = link.0, %reason, "closed a connection between servers");
+        }
+    }
+}

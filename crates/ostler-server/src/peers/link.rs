@@ -1,0 +1,175 @@
+//! One connection on the learner port: what is to be sent, in order, with a bound; packets, and at most one tree
+//! among them, which is written slice by slice so that neither memory nor the store is held for it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use ostler_node::Input;
+use ostler_node::tree_stream::{Progress, TreeReceiver, TreeSender};
+use ostler_wire::Zxid;
+use ostler_wire::quorum::{Packet, PacketStream, Side};
+use ostler_zab::LinkId;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+use tracing::debug;
+
+use super::PeersConfig;
+use crate::inbox::NodeLetter;
+
+/// The least room for what arrives.
+const READ_BYTES: usize = 64 << 10;
+
+/// What is to be sent.
+enum Item {
+    Bytes(Vec<u8>),
+    Tree(Zxid),
+}
+
+/// One connection.
+pub(super) struct Link {
+    id: LinkId,
+    /// What this side is.
+    side: Side,
+    queue: RefCell<VecDeque<Item>>,
+    unsent: Cell<usize>,
+    bell: Notify,
+}
+
+impl Link {
+    pub(super) fn new(id: LinkId, side: Side) -> Self {
+        Self { id, side, queue: RefCell::default(), unsent: Cell::new(0), bell: Notify::new() }
+    }
+
+    /// Queues a packet. `false` if the other side is too far behind.
+    pub(super) fn send(&self, packet: &Packet, max_unsent: usize) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        if !matches!(queue.back(), Some(Item::Bytes(_))) {
+            queue.push_back(Item::Bytes(Vec::new()));
+        }
+        let Some(Item::Bytes(bytes)) = queue.back_mut() else { return false };
+        let before = bytes.len();
+        packet.encode(self.side, bytes);
+        self.unsent.set(self.unsent.get() + bytes.len() - before);
+        self.bell.notify_one();
+        self.unsent.get() <= max_unsent
+    }
+
+    pub(super) fn send_tree(&self, zxid: Zxid) {
+        self.queue.borrow_mut().push_back(Item::Tree(zxid));
+        self.bell.notify_one();
+    }
+
+    /// Reads and writes until the connection ends.
+    pub(super) async fn run(self: Rc<Self>, config: Rc<PeersConfig>, stream: TcpStream) {
+        let (read, write) = stream.into_split();
+        let end = tokio::select! {
+            end = self.read(&config, read) => end,
+            end = self.write(&config, write) => end,
+        };
+        if let Err(error) = end {
+            debug!(link = self.id.0, %error, "a connection between servers ended");
+        }
+    }
+
+    async fn write(&self, config: &PeersConfig, mut stream: OwnedWriteHalf) -> std::io::Result<()> {
+        loop {
+            let next = self.queue.borrow_mut().pop_front();
+            match next {
+                None => self.bell.notified().await,
+                Some(Item::Bytes(bytes)) => {
+                    stream.write_all(&bytes).await?;
+                    self.unsent.set(self.unsent.get() - bytes.len());
+                }
+                Some(Item::Tree(zxid)) => write_tree(config, &mut stream, zxid).await?,
+            }
+        }
+    }
+
+    async fn read(&self, config: &PeersConfig, mut stream: OwnedReadHalf) -> std::io::Result<()> {
+        let from = match self.side {
+            Side::Learner => Side::Master,
+            Side::Master => Side::Learner,
+        };
+        let mut packets = PacketStream::new(from, config.max_packet);
+        let mut letters = Vec::new();
+        loop {
+            while let Some(packet) = packets.read().map_err(invalid)? {
+                let tree = match packet {
+                    Packet::Snap { zxid } => Some(zxid),
+                    _ => None,
+                };
+                letters.push(NodeLetter::Input(Input::Peer(ostler_zab::Input::Packet {
+                    link: self.id,
+                    packet,
+                })));
+                if let Some(zxid) = tree {
+                    config.node.push_all(letters.drain(..));
+                    self.read_tree(config, &mut stream, &mut packets, zxid).await?;
+                }
+            }
+            if !letters.is_empty() {
+                config.node.push_all(letters.drain(..));
+            }
+            packets.buffer_mut().reserve(READ_BYTES);
+            if stream.read_buf(packets.buffer_mut()).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn read_tree(
+        &self,
+        config: &PeersConfig,
+        stream: &mut OwnedReadHalf,
+        packets: &mut PacketStream,
+        zxid: Zxid,
+    ) -> std::io::Result<()> {
+        let mut receiver = TreeReceiver::new(config.tree.clone(), config.max_packet);
+        loop {
+            let buffer = packets.buffer_mut();
+            match receiver.feed(buffer).map_err(invalid)? {
+                Progress::Done { used } => {
+                    let _ = buffer.split_to(used);
+                    break;
+                }
+                Progress::Wanted => buffer.clear(),
+            }
+            config.tell(ostler_zab::Input::Heard { link: self.id });
+            let buffer = packets.buffer_mut();
+            buffer.reserve(READ_BYTES);
+            if stream.read_buf(buffer).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let store = Box::new(receiver.finish(zxid).map_err(invalid)?);
+        config.node.push(NodeLetter::Input(Input::TreeArrived { link: self.id, store }));
+        Ok(())
+    }
+}
+
+/// Writes the tree as it is once it has reached `zxid`.
+async fn write_tree(config: &PeersConfig, stream: &mut OwnedWriteHalf, zxid: Zxid) -> std::io::Result<()> {
+    let store = || config.store.read().unwrap_or_else(PoisonError::into_inner);
+    while store().last_zxid() < zxid {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut sender = TreeSender::new(&store());
+    let mut slice = Vec::new();
+    loop {
+        slice.clear();
+        let more = sender.next(&store(), &mut slice);
+        stream.write_all(&slice).await?;
+        if !more {
+            return Ok(());
+        }
+    }
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, error)
+}

@@ -1,0 +1,141 @@
+//! The sockets between servers, on the node's own thread: votes on the election port, everything else on the learner
+//! port. What is said and when is decided by the node's peer; here are connections, queues and their bounds.
+
+mod dial;
+mod election;
+mod learners;
+mod link;
+mod status;
+
+use std::cell::Cell;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use ostler_node::Input;
+use ostler_tree::{Store, TreeConfig};
+use ostler_wire::ServerId;
+use ostler_wire::quorum::Members;
+use ostler_zab::Reason;
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::inbox::{Inbox, NodeLetter};
+
+/// What the sockets between servers need to know.
+pub(crate) struct PeersConfig {
+    pub(crate) me: ServerId,
+    pub(crate) members: Members,
+    pub(crate) election_listeners: Vec<TcpListener>,
+    pub(crate) learner_listeners: Vec<TcpListener>,
+    /// How long to wait for a connection, and for the first words on one.
+    pub(crate) connect_timeout: Duration,
+    /// The longest buffer in a packet, in bytes.
+    pub(crate) max_packet: usize,
+    /// Unsent bytes at which a link is given up.
+    pub(crate) max_unsent: usize,
+    pub(crate) tree: TreeConfig,
+    pub(crate) store: Arc<RwLock<Store>>,
+    pub(crate) node: Arc<Inbox<NodeLetter>>,
+}
+
+/// The sockets between servers.
+pub(crate) struct Peers {
+    election: Rc<election::Post>,
+    learners: Rc<learners::Links>,
+    standing: Rc<Standing>,
+}
+
+/// Since when this member has no leader, and why its last role ended.
+struct Standing {
+    alone_since: Cell<Option<Instant>>,
+    last_end: Cell<Option<Reason>>,
+    told: Cell<ostler_zab::Standing>,
+}
+
+/// How often to say why there is no quorum.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+impl Peers {
+    /// Opens both ports. To be called on the thread of the node, inside of its runtime.
+    pub(crate) fn start(config: PeersConfig) -> Self {
+        let PeersConfig { election_listeners, learner_listeners, .. } = &config;
+        let elections = election_listeners.iter().filter_map(|listener| listener.try_clone().ok()).collect();
+        let learners = learner_listeners.iter().filter_map(|listener| listener.try_clone().ok()).collect();
+        let shared = Rc::new(config);
+        let peers = Self {
+            election: election::Post::open(Rc::clone(&shared), elections),
+            learners: learners::Links::open(Rc::clone(&shared), learners),
+            standing: Rc::new(Standing {
+                alone_since: Cell::new(Some(Instant::now())),
+                last_end: Cell::new(None),
+                told: Cell::new(ostler_zab::Standing::Looking),
+            }),
+        };
+        let (election, standing) = (Rc::clone(&peers.election), Rc::clone(&peers.standing));
+        spawn_local(tell_status(shared, election, standing));
+        peers
+    }
+
+    /// Notes what this member is, and why its last role ended; says so when it changed.
+    pub(crate) fn note(&self, now: ostler_zab::Standing, last_end: Option<Reason>) {
+        let standing = &self.standing;
+        standing.last_end.set(last_end);
+        if standing.told.replace(now) == now {
+            return;
+        }
+        let because = || last_end.map_or_else(|| "it starts".to_owned(), |reason| reason.to_string());
+        match now {
+            ostler_zab::Standing::Looking => info!(because = because(), "looking for a leader"),
+            ostler_zab::Standing::Leading { epoch } => info!(epoch, "leading"),
+            ostler_zab::Standing::Following { leader, observer: false, .. } => info!(%leader, "following"),
+            ostler_zab::Standing::Following { leader, observer: true, .. } => info!(%leader, "observing"),
+            ostler_zab::Standing::Solo => {}
+        }
+        let alone = now == ostler_zab::Standing::Looking;
+        standing.alone_since.set(alone.then(Instant::now));
+    }
+
+    /// Does what the peer wants of the network.
+    pub(crate) fn carry_out(&self, output: ostler_zab::Output) {
+        match output {
+            ostler_zab::Output::Notify { to, notification } => self.election.send(to, &notification),
+            ostler_zab::Output::Connect { leader, within_ms, generation } => {
+                self.learners.connect(leader, Duration::from_millis(within_ms), generation);
+            }
+            ostler_zab::Output::Send { link, packet } => self.learners.send(link, &packet),
+            ostler_zab::Output::SendSnapshot { link, zxid } => self.learners.send_tree(link, zxid),
+            ostler_zab::Output::Close { link, reason } => self.learners.close(link, reason),
+            output => unreachable!("not a matter of the network: {output:?}"),
+        }
+    }
+}
+
+/// Says every now and then why there is no quorum, for as long as there is none.
+async fn tell_status(config: Rc<PeersConfig>, election: Rc<election::Post>, standing: Rc<Standing>) {
+    let mut told = Instant::now();
+    loop {
+        tokio::time::sleep(STATUS_EVERY / 10).await;
+        let Some(since) = standing.alone_since.get() else { continue };
+        if since.elapsed() < STATUS_EVERY || told.elapsed() < STATUS_EVERY {
+            continue;
+        }
+        told = Instant::now();
+        let facts = status::Facts {
+            me: config.me,
+            members: &config.members,
+            since_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+            last_end: standing.last_end.get(),
+            others: election.others(),
+        };
+        tracing::warn!("{}", status::no_quorum(&facts));
+    }
+}
+
+impl PeersConfig {
+    fn tell(&self, input: ostler_zab::Input) {
+        self.node.push(NodeLetter::Input(Input::Peer(input)));
+    }
+}
