@@ -1,6 +1,7 @@
-//! The files of a data directory: logs, snapshots and both together.
+//! The files of a data directory: logs, snapshots and both together; and the tree that a leader sends.
 
 use ostler_node::recover::recover as recover_store;
+use ostler_node::tree_stream::{Progress, TreeError, TreeReceiver, TreeSender};
 use ostler_store::log::{LogReader, encode_record, named};
 use ostler_store::snapshot::{self, is_plausible};
 use ostler_store::{Compression, Dir, FilePath, Limits, Named, RestoreOptions};
@@ -9,6 +10,7 @@ use ostler_wire::Zxid;
 use ostler_wire::disk::{SNAPSHOT_END, log_header, snapshot_header};
 use ostler_wire::txn::TxnEntry;
 
+use crate::MAX_INPUT;
 use crate::disk::MemDisk;
 
 /// A snapshot of 64 KiB can unpack to much more; a server reads it in pieces, a test need not read all of them.
@@ -124,6 +126,40 @@ pub(crate) fn recover(input: &[u8]) {
         assert_eq!(again.store.digest(), store.digest(), "a second start finds another tree");
         assert_eq!(again.store.node_count(), store.node_count());
     }
+}
+
+/// A tree from a leader, in pieces of the size that the first byte says. However it is cut, the same comes out; what
+/// is taken is sent on as a tree that reads as the same.
+pub(crate) fn tree_stream(input: &[u8]) {
+    let Some((size, stream)) = input.split_first() else { return };
+    let whole = receive(stream, stream.len().max(1));
+    let cut = receive(stream, usize::from(*size).max(1));
+    match (whole, cut) {
+        (Ok(whole), Ok(cut)) => {
+            assert_eq!(whole.is_some(), cut.is_some(), "whether it is whole depends on how it is cut");
+            let (Some((whole, used)), Some((cut, used_cut))) = (whole, cut) else { return };
+            assert_eq!((used, whole.digest()), (used_cut, cut.digest()), "the tree depends on how it is cut");
+            let (mut sender, mut again) = (TreeSender::new(&whole), Vec::new());
+            while !sender.next(&whole, &mut again) {}
+            let again = receive(&again, again.len()).expect("an own tree is one");
+            let (again, _) = again.expect("an own tree has an end");
+            assert_eq!((again.digest(), again.node_count()), (whole.digest(), whole.node_count()));
+        }
+        (whole, cut) => assert_eq!(whole.err(), cut.err(), "the error depends on how it is cut"),
+    }
+}
+
+/// The tree and how many bytes it took, if it is whole.
+fn receive(stream: &[u8], size: usize) -> Result<Option<(Store, usize)>, TreeError> {
+    let mut receiver = TreeReceiver::new(TreeConfig::default(), MAX_INPUT / 2);
+    let mut at = 0;
+    for piece in stream.chunks(size) {
+        match receiver.feed(piece)? {
+            Progress::Wanted => at += piece.len(),
+            Progress::Done { used } => return Ok(Some((receiver.finish(Zxid(5))?, at + used))),
+        }
+    }
+    Ok(None)
 }
 
 fn load(disk: &MemDisk, options: RestoreOptions) -> Option<Store> {

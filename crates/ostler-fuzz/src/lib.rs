@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     Target { name: "frame", run: records::frame },
     Target { name: "connect", run: records::connect },
     Target { name: "read_request", run: records::read_request },
@@ -43,6 +43,7 @@ pub const TARGETS: [Target; 22] = [
     Target { name: "snapshot_gzip", run: files::snapshot_gzip },
     Target { name: "snapshot_snappy", run: files::snapshot_snappy },
     Target { name: "recover", run: files::recover },
+    Target { name: "tree_stream", run: files::tree_stream },
     Target { name: "zoo_cfg", run: text::zoo_cfg },
     Target { name: "words", run: text::words },
     Target { name: "paths", run: text::paths },

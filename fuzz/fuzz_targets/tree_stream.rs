@@ -1,0 +1,3 @@
+#![no_main]
+
+ostler_fuzz_targets::fuzz!("tree_stream");
