@@ -78,6 +78,8 @@ pub struct Serving {
     pub nodes: usize,
     /// How far the log went.
     pub zxid: ostler_wire::Zxid,
+    /// Its id and the number of voters, if it is a member of an ensemble.
+    pub member: Option<(i64, usize)>,
 }
 
 /// Runs a server until it is told to stop. `on_serving` is called once when clients can connect.
@@ -97,6 +99,7 @@ pub fn run(config: ServerConfig, on_serving: impl FnOnce(&Serving)) -> Result<()
         data_dir: config.data_dir.clone(),
         nodes: recovered.store.node_count(),
         zxid: recovered.store.last_zxid(),
+        member: config.member.as_ref().map(|member| (member.id.0, member.members.voters().count())),
     };
     let doors = Doors { clients: listeners, client_port: address.port(), ports };
     let server = Server::start(&config, node_config, disk, clock, recovered, doors)?;

@@ -84,10 +84,11 @@ pub(crate) fn run(args: Args) -> ExitCode {
 /// A few lines for whoever started it: what, where, and what to do next.
 fn greet(serving: &Serving, origin: &str, embedded: bool) {
     let port = serving.address.port();
-    println!(
-        "Ostler {}, a standalone server that speaks the protocol of ZooKeeper 3.9",
-        env!("CARGO_PKG_VERSION")
-    );
+    let what = match serving.member {
+        None => "a standalone server".to_owned(),
+        Some((id, voters)) => format!("server {id} of an ensemble with {voters} voters"),
+    };
+    println!("Ostler {}, {what} that speaks the protocol of ZooKeeper 3.9", env!("CARGO_PKG_VERSION"));
     println!("  listening on  {} (settings: {origin})", serving.address);
     println!(
         "  data in       {} ({} nodes, zxid {})",
