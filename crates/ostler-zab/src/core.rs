@@ -10,7 +10,7 @@ use crate::io::{EpochKind, Generation, Input, LinkId, Output, Proposal, Reason};
 use crate::quorum::JointQuorum;
 
 /// Settings of a member of an ensemble.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PeerConfig {
     /// Its id.
     pub server: ServerId,
@@ -52,7 +52,7 @@ pub struct Epochs {
 }
 
 /// See the module.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Core {
     pub(crate) config: PeerConfig,
     pub(crate) epochs: Epochs,
@@ -61,6 +61,10 @@ pub(crate) struct Core {
     /// What the disk was asked for and has not answered, beyond appends.
     pub(crate) disk: Option<DiskWork>,
     pub(crate) outputs: VecDeque<Output>,
+    /// The highest epoch that another voter said it accepted: the next one of this server's goes above it.
+    pub(crate) heard_epoch: i64,
+    /// The last counter of an epoch that is used.
+    pub(crate) last_counter: u32,
     /// The text of the member list, as it is told to others.
     pub(crate) members: Option<bytes::Bytes>,
     /// The version of the member list in force.

@@ -6,7 +6,7 @@ use ostler_wire::quorum::{Notification, Packet};
 use ostler_wire::{ServerId, Zxid};
 
 /// A transaction on its way to a quorum. What it does to the tree is not known here.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Proposal {
     /// Its place in the order.
     pub zxid: Zxid,
@@ -25,7 +25,7 @@ pub struct Generation(pub u64);
 pub struct LinkId(pub u64);
 
 /// What can happen to a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
     /// The node decided on a transaction; only while [`crate::Peer::next_zxid`] names its zxid.
     Propose(Proposal),
@@ -116,7 +116,7 @@ pub enum Input {
 }
 
 /// What a peer wants done.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Output {
     /// Append to the own log and say when it is durable.
     Append {
@@ -275,6 +275,9 @@ pub enum Reason {
     /// The leader offers an epoch older than one that was accepted.
     #[error("its epoch is older than one that was accepted")]
     OldEpoch,
+    /// A voter accepted a newer epoch than the one of this leader.
+    #[error("a voter accepted a newer epoch, and can join only a newer one")]
+    NewerEpoch,
     /// No quorum in time.
     #[error("no quorum in time")]
     NoQuorum,

@@ -15,14 +15,11 @@ use crate::core::Core;
 use crate::io::{EpochKind, LinkId, Output, Proposal, Reason, Standing};
 use crate::sync::{self, Plan};
 
-/// The last counter of an epoch that is used, as in Java; the one behind it would be the last before overflow.
-const LAST_COUNTER: u32 = 0xffff_fffe;
-
 /// The most commits that are held back for a learner that does not acknowledge its history.
 const MAX_HELD: usize = 200_000;
 
 /// A server that leads, or is about to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Leader {
     phase: Phase,
     learners: BTreeMap<LinkId, Learner>,
@@ -44,7 +41,7 @@ pub(crate) struct Leader {
     next_quorum_check_ms: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
     /// Until a quorum offered its accepted epochs.
     ExpectEpochs { deadline_ms: u64 },
@@ -61,7 +58,7 @@ enum Phase {
 }
 
 /// The leader's view of a learner.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Learner {
     state: LearnerState,
     server: ServerId,
@@ -75,7 +72,7 @@ struct Learner {
     last_sent: Zxid,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum LearnerState {
     /// Connected.
     ExpectInfo,
@@ -120,7 +117,7 @@ impl Leader {
             next_ping_ms: 0,
             next_quorum_check_ms: 0,
         };
-        let (me, accepted) = (core.me(), core.epochs.accepted);
+        let (me, accepted) = (core.me(), core.epochs.accepted.max(core.heard_epoch));
         leader.offer(core, me, accepted);
         leader
     }
@@ -143,8 +140,8 @@ impl Leader {
     }
 
     /// The zxid of the next proposal.
-    pub(crate) fn next_zxid(&self) -> Option<Zxid> {
-        (self.is_broadcasting() && self.last_proposed.counter() < LAST_COUNTER)
+    pub(crate) fn next_zxid(&self, core: &Core) -> Option<Zxid> {
+        (self.is_broadcasting() && self.last_proposed.counter() < core.last_counter)
             .then(|| self.last_proposed.next())
     }
 
@@ -290,10 +287,10 @@ impl Leader {
         let state = learner.state;
         match (state, packet) {
             (LearnerState::ExpectInfo, Packet::FollowerInfo { accepted_epoch, info }) => {
-                self.on_info(core, link, accepted_epoch, info, false);
+                return self.on_info(core, link, accepted_epoch, info, false);
             }
             (LearnerState::ExpectInfo, Packet::ObserverInfo { accepted_epoch, info }) => {
-                self.on_info(core, link, accepted_epoch, info, true);
+                return self.on_info(core, link, accepted_epoch, info, true);
             }
             (LearnerState::ExpectAcceptance, Packet::AckEpoch { last, current_epoch }) => {
                 self.on_acceptance(core, link, last, current_epoch, now_ms);
@@ -302,7 +299,7 @@ impl Leader {
                 LearnerState::ExpectSynced | LearnerState::Synced | LearnerState::Serving,
                 Packet::Ack { zxid },
             ) => {
-                self.on_ack(core, link, zxid, now_ms);
+                return self.on_ack(core, link, zxid, now_ms);
             }
             (
                 LearnerState::Synced | LearnerState::Serving,
@@ -328,12 +325,14 @@ impl Leader {
         accepted_epoch: i64,
         info: LearnerInfo,
         observer: bool,
-    ) {
+    ) -> End {
         if !(0..i64::from(i32::MAX)).contains(&accepted_epoch) {
-            return self.drop_learner(core, link, Reason::Violation("an accepted epoch that cannot be"));
+            self.drop_learner(core, link, Reason::Violation("an accepted epoch that cannot be"));
+            return Ok(());
         }
         if info.members_version > core.members_version {
-            return self.drop_learner(core, link, Reason::MembersAhead);
+            self.drop_learner(core, link, Reason::MembersAhead);
+            return Ok(());
         }
         let server = info.server.unwrap_or_else(|| {
             // An observer without an id gets one that no member has.
@@ -355,12 +354,19 @@ impl Leader {
         learner.state = LearnerState::AwaitEpoch;
         match self.phase {
             Phase::ExpectEpochs { .. } => self.offer(core, server, accepted_epoch),
+            _ if accepted_epoch > self.epoch && !observer && core.config.quorum.has_voter(server) => {
+                // It was elected once, or followed one who was, and nothing came of it. It must not accept this epoch
+                // any more, so that Java leaves it out until there is another election. Here there is one at once.
+                core.heard_epoch = core.heard_epoch.max(accepted_epoch);
+                return Err(Reason::NewerEpoch);
+            }
             Phase::WritingAccepted { .. } => {}
             Phase::ExpectAcceptance { .. }
             | Phase::WritingCurrent { .. }
             | Phase::ExpectSynced { .. }
             | Phase::Broadcasting => self.offer_epoch(core, link),
         }
+        Ok(())
     }
 
     /// A server says which epoch it accepted last. Observers raise the epoch as well, but do not count.
@@ -422,7 +428,10 @@ impl Leader {
         match self.phase {
             Phase::ExpectAcceptance { .. } | Phase::WritingCurrent { .. } => {
                 if let Some(current_epoch) = current_epoch {
-                    if (current_epoch, last) > self.start && !learner.observer {
+                    if learner.observer {
+                        return;
+                    }
+                    if (current_epoch, last) > self.start {
                         return self.drop_learner(core, link, Reason::LearnerAhead);
                     }
                     if core.config.quorum.has_voter(server) {
@@ -500,7 +509,7 @@ impl Leader {
         Zxid::new(u32::try_from(self.epoch).expect("an epoch has 31 bits"), 0)
     }
 
-    fn on_ack(&mut self, core: &mut Core, link: LinkId, zxid: Zxid, now_ms: u64) {
+    fn on_ack(&mut self, core: &mut Core, link: LinkId, zxid: Zxid, now_ms: u64) -> End {
         let newleader = self.start_of_epoch();
         let learner = self.learners.get_mut(&link).expect("the packet came from it");
         let server = learner.server;
@@ -514,26 +523,22 @@ impl Leader {
                 self.try_establish(core, now_ms);
                 if self.is_broadcasting() {
                     self.release(core, link, now_ms);
+                    return self.try_commit(core);
                 }
             }
-            return;
+            return Ok(());
         }
         if zxid.counter() == 0 {
-            return;
+            return Ok(());
         }
         if zxid > learner.last_sent {
-            return self.drop_learner(
-                core,
-                link,
-                Reason::Violation("an acknowledgement of what was not sent"),
-            );
+            self.drop_learner(core, link, Reason::Violation("an acknowledgement of what was not sent"));
+            return Ok(());
         }
         while learner.unacked.front().is_some_and(|(sent, _)| *sent <= zxid) {
             learner.unacked.pop_front();
         }
-        if !learner.observer {
-            self.ack(core, server, zxid);
-        }
+        if learner.observer { Ok(()) } else { self.ack(core, server, zxid) }
     }
 
     /// A quorum has the history: the epoch is established.
@@ -573,7 +578,7 @@ impl Leader {
     }
 
     pub(crate) fn on_propose(&mut self, core: &mut Core, proposal: Proposal, now_ms: u64) {
-        assert_eq!(Some(proposal.zxid), self.next_zxid(), "a proposal takes the next zxid");
+        assert_eq!(Some(proposal.zxid), self.next_zxid(core), "a proposal takes the next zxid");
         self.last_proposed = proposal.zxid;
         for (link, learner) in &mut self.learners {
             if !learner.state.is_forwarded() || learner.observer {
@@ -589,31 +594,39 @@ impl Leader {
     }
 
     /// The own log is durable up to here.
-    pub(crate) fn on_persisted(&mut self, core: &mut Core, zxid: Zxid) {
-        if self.acked.contains_key(&core.me()) {
-            self.ack(core, core.me(), zxid);
-        }
+    pub(crate) fn on_persisted(&mut self, core: &mut Core, zxid: Zxid) -> End {
         core.deliver(self.committed);
+        if self.acked.contains_key(&core.me()) { self.ack(core, core.me(), zxid) } else { Ok(()) }
     }
 
     /// A voter has the log up to here on disk. Acknowledgements come in the order of the log, so one stands for all
     /// before it.
-    fn ack(&mut self, core: &mut Core, server: ServerId, zxid: Zxid) {
+    fn ack(&mut self, core: &mut Core, server: ServerId, zxid: Zxid) -> End {
         if !core.config.quorum.has_voter(server) {
-            return;
+            return Ok(());
         }
         let acked = self.acked.entry(server).or_insert(Zxid::ZERO);
         *acked = (*acked).max(zxid);
+        if zoo::is(Mutation::CommitWithoutQuorum) && self.is_broadcasting() && zxid > self.committed {
+            self.commit(core, zxid);
+        }
+        self.try_commit(core)
+    }
+
+    /// Commits what a quorum has. Whoever did not acknowledge the history does not count: its log holds the proposal,
+    /// but its epoch is not on disk, so that it gives way to a server with the epoch and without the proposal.
+    fn try_commit(&mut self, core: &mut Core) -> End {
         if !self.is_broadcasting() {
-            return;
+            return Ok(());
         }
-        let mut upto = core.config.quorum.agreed(&self.acked);
-        if zoo::is(Mutation::CommitWithoutQuorum) {
-            upto = zxid;
-        }
+        let acked = self.acked.iter().filter(|(server, _)| self.synced.contains(server));
+        let upto = core.config.quorum.agreed(&acked.map(|(server, zxid)| (*server, *zxid)).collect());
         if upto > self.committed && upto.epoch() == self.last_proposed.epoch() {
             self.commit(core, upto);
         }
+        // The last one of the epoch is committed: only another epoch has room.
+        let exhausted = self.committed == self.last_proposed && self.next_zxid(core).is_none();
+        if exhausted { Err(Reason::EpochExhausted) } else { Ok(()) }
     }
 
     fn commit(&mut self, core: &mut Core, upto: Zxid) {

@@ -18,8 +18,11 @@ use crate::leader::End;
 /// The version of the learner protocol.
 const PROTOCOL: i32 = 0x10000;
 
+/// What a server says that has no history; every leader sends it the whole tree.
+const NOTHING: Zxid = Zxid(-1);
+
 /// A server that follows, or is about to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Learner {
     leader: ServerId,
     observer: bool,
@@ -42,9 +45,13 @@ pub(crate) struct Learner {
     waiting_bytes: usize,
     /// The tree that the leader sent ends here: what is proposed up to here is in it.
     snapshot: Option<Zxid>,
+    /// Where the log is being cut.
+    cut_at: Zxid,
+    /// The log cannot be cut where the leader wants it, so only a whole tree helps.
+    need_snapshot: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
     Connecting,
     ExpectEpoch,
@@ -107,6 +114,8 @@ impl Learner {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             snapshot: None,
+            cut_at: Zxid::ZERO,
+            need_snapshot: false,
         }
     }
 
@@ -228,7 +237,8 @@ impl Learner {
         if epoch == core.epochs.accepted {
             // Promised before, perhaps to another leader of that epoch: not to be counted again.
             self.phase = Phase::ExpectPlan;
-            self.send(core, Packet::AckEpoch { last: core.history.persisted(), current_epoch: None });
+            let last = if self.need_snapshot { NOTHING } else { core.history.persisted() };
+            self.send(core, Packet::AckEpoch { last, current_epoch: None });
             return Ok(());
         }
         if zoo::is(Mutation::AcceptWithoutWriting) {
@@ -239,6 +249,17 @@ impl Learner {
         }
         self.phase = Phase::WritingAccepted;
         core.write_epoch(EpochKind::Accepted, epoch);
+        Ok(())
+    }
+
+    /// Connects once more and says that there is nothing here. This acceptance does not count, since the epoch was
+    /// accepted before, so nobody takes this server's word for what is committed.
+    fn ask_for_snapshot(&mut self, core: &mut Core, now_ms: u64) -> End {
+        let Some(link) = self.link.take() else { return Ok(()) };
+        core.close(link, Reason::CannotTruncate);
+        let (epoch, leader) = (self.epoch, self.leader);
+        *self = Self::new(core, leader, now_ms);
+        self.need_snapshot = epoch == core.epochs.accepted;
         Ok(())
     }
 
@@ -260,6 +281,7 @@ impl Learner {
                     self.phase = Phase::Syncing;
                 } else {
                     self.phase = Phase::Truncating;
+                    self.cut_at = zxid;
                     core.truncate(zxid);
                 }
             }
@@ -292,8 +314,11 @@ impl Learner {
                 self.on_accepted_written(core);
             }
             (Phase::Truncating, Input::Truncated { last, .. }) => {
-                if last.is_none() {
-                    return Err(Reason::CannotTruncate);
+                let Some(last) = *last else {
+                    return self.ask_for_snapshot(core, now_ms);
+                };
+                if last != self.cut_at {
+                    return Err(Reason::Violation("the log does not hold the point to cut it at"));
                 }
                 self.commit = core.history.delivered();
                 self.phase = Phase::Syncing;
@@ -359,9 +384,7 @@ impl Learner {
                 Err(Reason::Violation("a proposal that the log holds already"))
             };
         }
-        let continues = zxid == last.next() || zxid.epoch() > last.epoch();
-        let free = self.last_queued.is_none() && zxid > last;
-        if !(continues || free) {
+        if !continues(last, zxid) {
             return Err(Reason::Violation("a hole in the proposals"));
         }
         self.last_queued = Some(zxid);
@@ -454,7 +477,7 @@ impl Learner {
         let link = self.link.expect("packets come by it");
         match packet {
             Packet::Proposal { zxid, entry } if !self.observer => {
-                self.check_continues(core, zxid)?;
+                check_continues(core, zxid)?;
                 self.unacked.push_back(zxid);
                 core.append(Proposal { zxid, bytes: entry });
                 if zoo::is(Mutation::AckBeforeSync) {
@@ -472,7 +495,7 @@ impl Learner {
             Packet::Inform { zxid, entry } | Packet::InformAndActivate { zxid, entry, .. }
                 if self.observer =>
             {
-                self.check_continues(core, zxid)?;
+                check_continues(core, zxid)?;
                 self.commit = zxid;
                 core.append(Proposal { zxid, bytes: entry });
             }
@@ -485,19 +508,18 @@ impl Learner {
         Ok(())
     }
 
-    #[expect(clippy::unused_self, reason = "belongs to the role")]
-    fn check_continues(&self, core: &Core, zxid: Zxid) -> End {
-        let last = core.history.last();
-        if zxid == last.next() || zxid.epoch() > last.epoch() {
-            Ok(())
-        } else {
-            Err(Reason::Violation("a hole in the proposals"))
-        }
-    }
-
     fn send(&self, core: &mut Core, packet: Packet) {
         core.send(self.link.expect("the role speaks once it is connected"), packet);
     }
+}
+
+/// Whether nothing can be between two zxids: they follow one another, or the second begins an epoch.
+fn continues(last: Zxid, zxid: Zxid) -> bool {
+    zxid == last.next() || (zxid.epoch() > last.epoch() && zxid.counter() == 1)
+}
+
+fn check_continues(core: &Core, zxid: Zxid) -> End {
+    if continues(core.history.last(), zxid) { Ok(()) } else { Err(Reason::Violation("a hole in the proposals")) }
 }
 
 /// About what a packet takes in memory.

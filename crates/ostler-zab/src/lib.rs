@@ -15,6 +15,8 @@ pub mod peer;
 pub mod quorum;
 mod solo;
 mod sync;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use crate::core::{Epochs, PeerConfig};
 pub use election::{Elected, is_better};

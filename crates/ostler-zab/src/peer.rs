@@ -19,13 +19,18 @@ use crate::learner::Learner;
 use crate::quorum::JointQuorum;
 use crate::solo::Solo;
 
+/// The last counter of an epoch that is used, as in Java; the one behind it would be the last before overflow
+/// (ZOOKEEPER-1277).
+const LAST_COUNTER: u32 = 0xffff_fffe;
+/// From the begin of a role to the next election at least, in milliseconds, or a tick if that is shorter.
+const PAUSE_MS: u64 = 200;
 /// Learners that may wait for this server to find out that it leads.
 const MAX_EARLY: usize = 64;
 /// The vote of a server that cannot be elected.
 const NOT_ELECTABLE: Vote = Vote { leader: ServerId(i64::MIN), zxid: Zxid(i64::MIN), epoch: i64::MIN };
 
 /// What a peer is at the moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Role {
     /// An ensemble of one.
     Solo(Solo),
@@ -38,7 +43,7 @@ enum Role {
 
 /// One member of the ensemble. Contract: `handle`, then `poll_output` until `None`, and only then wait for input or
 /// for [`Self::poll_timeout`].
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Peer {
     core: Core,
     role: Role,
@@ -51,6 +56,10 @@ pub struct Peer {
     early: VecDeque<(LinkId, Option<Packet>)>,
     /// Why the last role ended.
     last_end: Option<Reason>,
+    /// When the last role began.
+    role_since_ms: u64,
+    /// A new election does not begin before: roles that fail at once must not follow one another without a pause.
+    not_before_ms: u64,
 }
 
 impl Peer {
@@ -90,6 +99,8 @@ impl Peer {
             generation: Generation(0),
             disk: None,
             outputs: VecDeque::new(),
+            last_counter: LAST_COUNTER,
+            heard_epoch: 0,
             members: None,
             members_version: 0,
         };
@@ -101,6 +112,8 @@ impl Peer {
             connected: BTreeSet::new(),
             early: VecDeque::new(),
             last_end: None,
+            role_since_ms: 0,
+            not_before_ms: 0,
         }
     }
 
@@ -108,6 +121,12 @@ impl Peer {
     pub fn set_members(&mut self, version: i64, text: bytes::Bytes) {
         self.core.members = Some(text);
         self.core.members_version = version;
+    }
+
+    /// Makes epochs shorter, so that a test can come to their end.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn set_last_counter(&mut self, last_counter: u32) {
+        self.core.last_counter = last_counter;
     }
 
     /// Begins to look for a leader.
@@ -120,7 +139,7 @@ impl Peer {
     pub fn next_zxid(&self) -> Option<Zxid> {
         match &self.role {
             Role::Solo(solo) => Some(solo.next_zxid()),
-            Role::Leading(leader) => leader.next_zxid(),
+            Role::Leading(leader) => leader.next_zxid(&self.core),
             Role::Settling | Role::Looking(_) | Role::Learning(_) => None,
         }
     }
@@ -184,7 +203,8 @@ impl Peer {
     /// Does what time asks for.
     pub fn handle_timeout(&mut self, now_ms: u64) {
         match &mut self.role {
-            Role::Solo(_) | Role::Settling => {}
+            Role::Solo(_) => {}
+            Role::Settling => self.settle(now_ms),
             Role::Looking(election) => {
                 let electorate = Electorate { quorum: &self.core.config.quorum, connected: &self.connected };
                 let step = election.handle_timeout(now_ms, electorate);
@@ -205,7 +225,8 @@ impl Peer {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(u64, &'static str)> {
         match &self.role {
-            Role::Solo(_) | Role::Settling => None,
+            Role::Solo(_) => None,
+            Role::Settling => self.core.is_settled().then_some((self.not_before_ms, "pause")),
             Role::Looking(election) => Some((election.deadline_ms(), "election")),
             Role::Leading(leader) => Some((leader.deadline_ms(), "leader")),
             Role::Learning(learner) => Some((learner.deadline_ms(), "silence of the leader")),
@@ -229,9 +250,6 @@ impl Peer {
             Role::Solo(solo) => solo.on_propose(&mut self.core, proposal),
             Role::Leading(leader) => {
                 leader.on_propose(&mut self.core, proposal, now_ms);
-                if leader.next_zxid().is_none() {
-                    self.end_role(Reason::EpochExhausted, now_ms);
-                }
             }
             Role::Settling | Role::Looking(_) | Role::Learning(_) => {
                 unreachable!("only a role with a next zxid takes proposals")
@@ -252,10 +270,7 @@ impl Peer {
             Role::Looking(_) => {}
             Role::Leading(leader) => {
                 let end = match *input {
-                    Input::Persisted { zxid, .. } => {
-                        leader.on_persisted(&mut self.core, zxid);
-                        Ok(())
-                    }
+                    Input::Persisted { zxid, .. } => leader.on_persisted(&mut self.core, zxid),
                     Input::EpochWritten { which, .. } => {
                         leader.on_epoch_written(&mut self.core, which, now_ms)
                     }
@@ -278,6 +293,7 @@ impl Peer {
 
     fn end_role(&mut self, reason: Reason, now_ms: u64) {
         self.last_end = Some(reason);
+        self.not_before_ms = self.role_since_ms + PAUSE_MS.min(self.core.config.tick_ms);
         match std::mem::replace(&mut self.role, Role::Settling) {
             Role::Leading(leader) => {
                 let links: Vec<LinkId> = leader.links().collect();
@@ -299,7 +315,7 @@ impl Peer {
 
     /// Goes on to look for a leader once the disk is done: everything in the log is delivered then.
     fn settle(&mut self, now_ms: u64) {
-        if !self.core.is_settled() {
+        if !self.core.is_settled() || now_ms < self.not_before_ms {
             return;
         }
         let last = self.core.history.last();
@@ -339,6 +355,7 @@ impl Peer {
     fn on_elected(&mut self, elected: Elected, now_ms: u64) {
         self.elected = Some(elected);
         self.round = elected.round;
+        self.role_since_ms = now_ms;
         if elected.leader == self.core.me() {
             let mut leader = Leader::new(&mut self.core, now_ms);
             let mut end = Ok(());
@@ -373,6 +390,10 @@ impl Peer {
 
     fn on_notification(&mut self, from: ServerId, notification: &Notification, now_ms: u64) {
         let quorum = &self.core.config.quorum;
+        if matches!(self.role, Role::Settling) {
+            // There is no vote yet; who looks asks again.
+            return;
+        }
         if !quorum.has_voter(from) {
             // An observer, or a server that is to join: it asks, and is told.
             return self.answer(from, self.round);
@@ -381,7 +402,10 @@ impl Peer {
             Role::Solo(_) | Role::Settling => {}
             Role::Looking(election) => {
                 if notification.state == PeerState::Looking && notification.round < election.round() {
-                    self.answer(from, self.round);
+                    // Only a voter's answer helps; one that has no vote is answered itself, and so on without an end.
+                    if quorum.has_voter(self.core.me()) {
+                        self.answer(from, self.round);
+                    }
                     return;
                 }
                 let electorate = Electorate { quorum, connected: &self.connected };

@@ -7,20 +7,20 @@ use ostler_wire::quorum::Members;
 use ostler_wire::{ServerId, Zxid};
 
 /// Who votes, and what makes a quorum of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Quorum {
     voters: BTreeSet<ServerId>,
     rule: Rule,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Rule {
     Majority,
     Hierarchical(BTreeMap<i64, Group>),
 }
 
 /// A group of voters; a voter without a weight counts 1, one of weight 0 never counts.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 struct Group {
     weights: BTreeMap<ServerId, u64>,
 }
@@ -167,7 +167,7 @@ impl Group {
 
 /// The quorum in force and, while a change of membership is under way, the one that is to follow: then both must
 /// agree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct JointQuorum {
     current: Quorum,
     next: Option<Quorum>,

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::io::Proposal;
 
 /// The leader of an ensemble of one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Solo {
     last_proposed: Zxid,
 }

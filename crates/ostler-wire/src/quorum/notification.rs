@@ -12,7 +12,7 @@ use crate::{ServerId, Zxid};
 pub const MAX_FRAME: usize = 512 << 10;
 
 /// A vote as it is told to the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Notification {
     /// What the sender does at the moment.
     pub state: PeerState,
@@ -25,7 +25,7 @@ pub struct Notification {
 }
 
 /// Who should lead, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Vote {
     /// The server.
     pub leader: ServerId,
@@ -36,7 +36,7 @@ pub struct Vote {
 }
 
 /// What a server does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PeerState {
     /// It looks for a leader.
     Looking,

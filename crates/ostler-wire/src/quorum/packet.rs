@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{Id, ServerId, SessionId, Zxid};
 
 /// What travels between a learner and the server that it learns from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Packet {
     /// L to M: a client's write.
     Request(Forwarded),
@@ -130,7 +130,7 @@ pub enum Packet {
 }
 
 /// A client's request on its way to the leader.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Forwarded {
     /// The client's session.
     pub session: SessionId,
@@ -145,7 +145,7 @@ pub struct Forwarded {
 }
 
 /// Who a learner is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LearnerInfo {
     /// Its id; `None` if it names none.
     pub server: Option<ServerId>,

@@ -1,0 +1,92 @@
+//! Random runs. `OSTLER_SEEDS=100000 OSTLER_START=1 cargo test -p ostler-zab random_runs` for more,
+//! `OSTLER_SEED=7 cargo test -p ostler-zab one_seed -- --nocapture` to see one.
+
+use std::time::Instant;
+
+use super::swarm;
+use super::world::Stats;
+
+fn number(name: &str, other: u64) -> u64 {
+    std::env::var(name).map_or(other, |value| value.parse().expect("a number"))
+}
+
+impl Stats {
+    fn add(&mut self, more: &Self) {
+        self.events += more.events;
+        self.elections += more.elections;
+        self.established += more.established;
+        self.diffs += more.diffs;
+        self.truncs += more.truncs;
+        self.snaps += more.snaps;
+        self.crashes += more.crashes;
+        self.cuts += more.cuts;
+        self.commits += more.commits;
+        self.proposals += more.proposals;
+        self.cannot_truncate += more.cannot_truncate;
+        self.exhausted += more.exhausted;
+    }
+}
+
+/// Runs a seed; a panic of the peer is a violation as well.
+fn violation(seed: u64, total: &mut Stats) -> Option<String> {
+    match std::panic::catch_unwind(|| swarm::run(seed)) {
+        Ok(outcome) => {
+            total.add(&outcome.stats);
+            outcome.violation
+        }
+        Err(panic) => Some(
+            panic
+                .downcast_ref::<String>()
+                .cloned()
+                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                .unwrap_or_default(),
+        ),
+    }
+}
+
+#[test]
+fn random_runs() {
+    let (start, seeds) = (number("OSTLER_START", 1), number("OSTLER_SEEDS", 3000));
+    let began = Instant::now();
+    let mut total = Stats::default();
+    let mut failed = Vec::new();
+    for seed in start..start + seeds {
+        if let Some(violation) = violation(seed, &mut total) {
+            failed.push((seed, violation));
+            if failed.len() >= 10 {
+                break;
+            }
+        }
+    }
+    println!("{seeds} seeds in {:?}: {total:?}", began.elapsed());
+    for (seed, violation) in &failed {
+        println!("seed {seed}: {violation}");
+    }
+    assert!(failed.is_empty(), "{} of {seeds} seeds failed", failed.len());
+    if seeds >= 1000 {
+        // A run that saw too little says nothing.
+        assert!(total.established > 2 * seeds, "{total:?}");
+        assert!(total.commits > 10 * seeds, "{total:?}");
+        assert!(total.diffs > seeds && total.snaps > seeds / 2 && total.truncs > seeds / 4, "{total:?}");
+        assert!(total.crashes > seeds && total.cuts > seeds / 4, "{total:?}");
+        assert!(total.exhausted > 10, "{total:?}");
+    }
+}
+
+#[test]
+fn one_seed() {
+    let Ok(seed) = std::env::var("OSTLER_SEED") else { return };
+    let outcome = swarm::trace(seed.parse().expect("a number"));
+    for line in &outcome.trace {
+        println!("{line}");
+    }
+    assert_eq!(outcome.violation, None);
+}
+
+#[test]
+fn a_seed_is_the_whole_of_what_happens() {
+    for seed in 1..=20 {
+        let (one, two) = (swarm::trace(seed), swarm::trace(seed));
+        assert_eq!(one.trace, two.trace, "seed {seed}");
+    }
+}
