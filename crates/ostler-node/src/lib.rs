@@ -27,6 +27,7 @@ pub mod recover;
 pub mod render;
 pub mod report;
 pub mod sessions;
+pub mod tally;
 pub mod throttle;
 pub mod time;
 pub mod tree_stream;

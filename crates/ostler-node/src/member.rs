@@ -17,6 +17,7 @@ use crate::applier::Origin;
 use crate::forward::Forwarded;
 use crate::io::{CloseReason, ConnId, LaneId, Letter, Output, Service, Touch};
 use crate::node::Node;
+use crate::tally::Tally;
 use crate::time::Now;
 
 /// What a member keeps beside what every server has.
@@ -35,11 +36,20 @@ pub(crate) struct Member {
     touched: BTreeMap<SessionId, i32>,
     /// Syncs of learners that wait for a commit.
     learner_syncs: VecDeque<(Zxid, LinkId)>,
+    pub(crate) tally: Tally,
+}
+
+impl Member {
+    /// Syncs that wait for the leader, or at a leader for a commit.
+    pub(crate) fn pending_syncs(&self) -> usize {
+        self.forwarded.pending_syncs() + self.learner_syncs.len()
+    }
 }
 
 impl Node {
     /// Something of the peer's: from other members, or from the disk.
     pub(crate) fn on_peer(&mut self, now: Now, input: ostler_zab::Input, store: &Store) {
+        self.member.tally.on_input(&input);
         if let ostler_zab::Input::Packet {
             link,
             packet:
@@ -101,6 +111,7 @@ impl Node {
             Standing::Following { .. } => Service::Learning,
         };
         self.standing = standing;
+        self.member.tally.on_standing(now.mono_ms, standing);
         self.service = service;
         for lane in (0..self.config.lanes).map(LaneId) {
             self.send(lane, Letter::Service(service));

@@ -307,7 +307,8 @@ impl Node {
             last_end: self.peer.last_end(),
             epochs: self.peer.epochs(),
             last_proposed: self.peer.last_proposed(),
-            pending_syncs: self.member.forwarded.pending_syncs(),
+            tally: self.member.tally.clone(),
+            pending_syncs: self.member.pending_syncs(),
             outstanding: self.applier.len() + self.member.forwarded.len(),
             session_buckets: self.sessions.buckets().collect(),
             connection_drop_chance: self.throttle.drop_chance(),
@@ -455,6 +456,7 @@ impl Node {
         store: &Store,
     ) {
         let (zxid, bytes) = (entry.header.zxid, encode(&entry));
+        self.member.tally.on_proposed(bytes.len());
         self.applier.push(entry, origin, behind_reads);
         self.hand_to_peer(now, ostler_zab::Input::Propose(Proposal { zxid, bytes }), store);
     }
@@ -465,7 +467,9 @@ impl Node {
     }
 
     fn drain_peer(&mut self, now: Now, store: &Store) {
+        self.member.tally.on_state(now.mono_ms, self.peer.state());
         while let Some(output) = self.peer.poll_output() {
+            self.member.tally.on_output(&output);
             match output {
                 ostler_zab::Output::Append { proposal, generation } => {
                     self.note_appended(&proposal);

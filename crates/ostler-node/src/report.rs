@@ -4,6 +4,8 @@ use ostler_tree::Namespaces;
 use ostler_wire::{OpCode, ServerId, SessionId, Zxid};
 use ostler_zab::{Epochs, LinkId, Reason, Standing};
 
+use crate::tally::Tally;
+
 /// Figures of the node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeReport {
@@ -21,7 +23,9 @@ pub struct NodeReport {
     pub epochs: Epochs,
     /// The last proposal.
     pub last_proposed: Zxid,
-    /// Syncs that wait for the leader.
+    /// What happened to it as a member of an ensemble.
+    pub tally: Tally,
+    /// Syncs that wait for the leader, or at a leader for a commit.
     pub pending_syncs: usize,
     /// Sessions, closing ones included.
     pub sessions: usize,

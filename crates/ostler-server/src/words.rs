@@ -8,17 +8,21 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ostler_node::report::{ConnReport, LaneReport, NodeReport, Traffic};
+use ostler_node::tally::Tally;
 use ostler_tree::namespaces::Figures;
 use ostler_tree::quota::QuotaFigures;
 use ostler_tree::{Namespaces, Store};
+use ostler_wire::quorum::PeerAddress;
+use ostler_zab::Standing;
 use tokio::sync::oneshot;
 
 use crate::admission::Admission;
 use crate::clock::Clock;
-use crate::config::ServerConfig;
+use crate::config::{MemberConfig, ServerConfig};
 use crate::four_letter::report::{
-    ConfReport, ConnectionReport, DumpReport, EnvironmentReport, ExpiryBucket, Mode, MonitorReport,
-    QuotaReport, ServerReport, SessionTraffic, Sizes, Summary, WatchReport,
+    ConfReport, ConnectionReport, DumpReport, EnvironmentReport, ExpiryBucket, LeaderMonitor, MemberConf,
+    MemberMonitor, Metrics, Mode, MonitorReport, QuotaReport, ServerReport, SessionTraffic, Sizes, Summary,
+    WatchReport,
 };
 use crate::four_letter::{Word, mntr, render};
 use crate::inbox::{Errand, Inbox, LaneInbox, NodeLetter};
@@ -55,6 +59,12 @@ impl WordDesk {
     }
 
     async fn text(&self, word: Word, mask: i64) -> String {
+        if self.config.member.is_some()
+            && let Some(text) = word.not_serving_text()
+            && self.ask_node().await.is_none_or(|node| mode(&node).is_none())
+        {
+            return text;
+        }
         match word {
             Word::Ruok => render::RUOK.to_owned(),
             Word::TelnetClose => String::new(),
@@ -63,6 +73,7 @@ impl WordDesk {
                 self.trace_mask.store(mask, Ordering::Relaxed);
                 render::trace_mask(mask)
             }
+            // A read-only server is not built yet: who serves takes writes.
             Word::Isro => render::isro(Mode::Standalone).to_owned(),
             Word::Envi => render::envi(&environment()),
             Word::Conf => render::conf(&self.conf()),
@@ -121,8 +132,7 @@ impl WordDesk {
             lane.errands.push(Errand::Report(reply));
             answers.push(answer);
         }
-        let (reply, node) = oneshot::channel();
-        self.node.push(NodeLetter::Report(reply));
+        let node = self.ask_node();
         let mut lanes = Vec::new();
         for answer in answers {
             // A lane that has just stopped has nothing to tell.
@@ -131,11 +141,23 @@ impl WordDesk {
         Gathered { lanes, node: node.await.unwrap_or_default() }
     }
 
+    /// Asks at once; the answer comes when the node has time.
+    fn ask_node(&self) -> impl Future<Output = Option<NodeReport>> + use<> {
+        let (reply, node) = oneshot::channel();
+        self.node.push(NodeLetter::Report(reply));
+        async { node.await.ok() }
+    }
+
     fn server(&self, all: &Gathered) -> ServerReport {
         let traffic = all.lanes.iter().fold(Traffic::default(), |sum, lane| sum.merge(lane.traffic));
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
         ServerReport {
-            mode: Mode::Standalone,
+            // Whoever lost its leader since it was asked whether it serves is a follower for one answer more.
+            mode: mode(&all.node).unwrap_or(if self.config.member.is_some() {
+                Mode::Follower
+            } else {
+                Mode::Standalone
+            }),
             latency_ms: summary(&traffic),
             packets_received: traffic.received,
             packets_sent: traffic.sent,
@@ -143,7 +165,7 @@ impl WordDesk {
             outstanding_requests: all.node.outstanding as u64,
             zxid: store.last_zxid().0,
             node_count: store.node_count() as u64,
-            proposal_bytes: None,
+            proposal_bytes: proposal_bytes(&all.node),
         }
     }
 
@@ -162,7 +184,8 @@ impl WordDesk {
             min_session_timeout_ms: config.min_session_timeout_ms,
             max_session_timeout_ms: config.max_session_timeout_ms,
             listen_backlog: config.listen_backlog,
-            server_id: self.server_id,
+            server_id: config.member.as_ref().map_or(self.server_id, |member| member.id.0),
+            member: config.member.as_ref().map(member_conf),
         }
     }
 
@@ -176,6 +199,9 @@ impl WordDesk {
             .ephemeral_owners()
             .map(|(session, paths)| (session.0, paths.map(str::to_owned).collect()))
             .collect();
+        let is_learner = matches!(all.node.standing, Some(Standing::Following { .. }));
+        let global_sessions = is_learner
+            .then(|| store.sessions().map(|(session, timeout_ms)| (session.0, timeout_ms)).collect());
         drop(store);
         let tick = i64::from(self.config.tick_time_ms.max(1));
         let mut connections: BTreeMap<i64, Vec<(SocketAddr, i64)>> = BTreeMap::new();
@@ -194,6 +220,7 @@ impl WordDesk {
                     elements: ids.iter().map(|id| id.0).collect(),
                 })
                 .collect(),
+            global_sessions,
             ephemerals,
             connections: connections
                 .into_iter()
@@ -244,19 +271,109 @@ impl WordDesk {
         metrics.set_counter("commit_count", self.log.commits());
         metrics.set_counter("snap_count", self.log.snapshots());
         metrics.set_summary("fsynctime", self.log.fsync_ms());
+        if let Some(member) = &self.config.member {
+            report.member = Some(self.member_monitor(member, &all.node));
+            tell(&mut report.metrics, &all.node.tally);
+        }
         report
+    }
+
+    fn member_monitor(&self, member: &MemberConfig, node: &NodeReport) -> MemberMonitor {
+        let uptime_ms = self.clock.now().mono_ms.saturating_sub(node.tally.since_ms);
+        let votes = |server| member.members.voters().any(|voter| voter == server);
+        let synced =
+            |observer: bool| node.learners.iter().filter(move |learner| learner.3 && learner.2 == observer);
+        let leader = || LeaderMonitor {
+            learners: node.learners.iter().map(|(_, server, ..)| server.0).collect(),
+            synced_followers: synced(false).count() as u64,
+            synced_non_voting_followers: synced(false).filter(|learner| !votes(learner.1)).count() as u64,
+            synced_observers: synced(true).count() as u64,
+            pending_syncs: node.pending_syncs as u64,
+            uptime_ms,
+        };
+        let mode = mode(node);
+        MemberMonitor {
+            quorum_size: member.members.voters().count() as u64,
+            leader: (mode == Some(Mode::Leader)).then(leader),
+            observer_master_id: node.leader.filter(|_| mode == Some(Mode::Observer)).map(|leader| leader.0),
+        }
+    }
+}
+
+/// The part that a server plays; `None` while it serves nobody.
+const fn mode(node: &NodeReport) -> Option<Mode> {
+    match node.standing {
+        None | Some(Standing::Looking) => None,
+        Some(Standing::Solo) => Some(Mode::Standalone),
+        Some(Standing::Leading { .. }) => Some(Mode::Leader),
+        Some(Standing::Following { observer: false, .. }) => Some(Mode::Follower),
+        Some(Standing::Following { observer: true, .. }) => Some(Mode::Observer),
+    }
+}
+
+fn member_conf(member: &MemberConfig) -> MemberConf {
+    // Each port once, as in Java.
+    let ports = |port: fn(&PeerAddress) -> u16| {
+        let mut ports: Vec<u16> = Vec::new();
+        for address in &member.own().addresses {
+            if !ports.contains(&port(address)) {
+                ports.push(port(address));
+            }
+        }
+        ports
+    };
+    MemberConf {
+        init_limit_ticks: member.init_limit_ticks,
+        sync_limit_ticks: member.sync_limit_ticks,
+        election_ports: ports(|address| address.election_port),
+        quorum_ports: ports(|address| address.quorum_port),
+        observer: member.observer,
+        membership: member.members.to_string(),
+    }
+}
+
+fn proposal_bytes(node: &NodeReport) -> Option<Sizes> {
+    let Some(Standing::Leading { .. }) = node.standing else { return None };
+    let bytes = &node.tally.proposal_bytes;
+    let signed = |value: u64| if bytes.count == 0 { -1 } else { i64::try_from(value).unwrap_or(i64::MAX) };
+    Some(Sizes {
+        last: signed(node.tally.last_proposal_bytes),
+        min: signed(bytes.min),
+        max: signed(bytes.max),
+    })
+}
+
+/// What a member counted, by the names of the reference.
+fn tell(metrics: &mut Metrics, tally: &Tally) {
+    metrics.set_counter("looking_count", tally.looking);
+    metrics.set_counter("proposal_count", tally.proposals);
+    metrics.set_counter("diff_count", tally.diffs);
+    metrics.set_counter("snap_count", tally.trees);
+    metrics.set_counter("learner_proposal_received_count", tally.proposals_received);
+    metrics.set_counter("learner_commit_received_count", tally.commits_received);
+    for (name, figures) in [
+        ("election_time", tally.election_ms),
+        ("unavailable_time", tally.unavailable_ms),
+        ("leader_unavailable_time", tally.leader_unavailable_ms),
+        ("follower_sync_time", tally.follower_sync_ms),
+        ("observer_sync_time", tally.observer_sync_ms),
+    ] {
+        metrics.set_summary(name, figures_summary(figures));
     }
 }
 
 fn by_namespace(namespaces: &Namespaces) -> BTreeMap<String, Summary> {
+    namespaces.iter().map(|(name, figures)| (name.to_owned(), figures_summary(figures))).collect()
+}
+
+fn figures_summary(figures: Figures) -> Summary {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    let summary = |figures: Figures| Summary {
+    Summary {
         min: signed(figures.min),
         max: signed(figures.max),
         count: figures.count,
         sum: signed(figures.sum),
-    };
-    namespaces.iter().map(|(name, figures)| (name.to_owned(), summary(figures))).collect()
+    }
 }
 
 fn quota((name, figures): (String, QuotaFigures)) -> (String, QuotaReport) {

@@ -90,7 +90,7 @@ pub fn cons(connections: &[ConnectionReport]) -> String {
     text
 }
 
-/// `conf`: the settings of a standalone server.
+/// `conf`: the settings.
 #[must_use]
 pub fn conf(conf: &ConfReport) -> String {
     let mut text = String::new();
@@ -107,14 +107,33 @@ pub fn conf(conf: &ConfReport) -> String {
     put!(text, "maxSessionTimeout={}\n", conf.max_session_timeout_ms);
     put!(text, "clientPortListenBacklog={}\n", unset(conf.listen_backlog));
     put!(text, "serverId={}\n", conf.server_id);
+    if let Some(member) = &conf.member {
+        let ports = |ports: &[u16]| ports.iter().map(u16::to_string).collect::<Vec<_>>().join("|");
+        put!(text, "initLimit={}\n", member.init_limit_ticks);
+        put!(text, "syncLimit={}\n", member.sync_limit_ticks);
+        text.push_str("electionAlg=3\n");
+        put!(text, "electionPort={}\n", ports(&member.election_ports));
+        put!(text, "quorumPort={}\n", ports(&member.quorum_ports));
+        put!(text, "peerType={}\n", u8::from(member.observer));
+        // The space and the missing end of the last line are those of the reference.
+        put!(text, "membership: \n{}", member.membership);
+    }
     text
 }
 
 /// `dump`: sessions and connections by the time of their expiry, ephemeral nodes by their owner.
 #[must_use]
 pub fn dump(dump: &DumpReport) -> String {
-    let mut text = "SessionTracker dump:\nSession ".to_owned();
-    expiry(&mut text, &dump.sessions, |id| format!("0x{id:x}"));
+    let mut text = "SessionTracker dump:\n".to_owned();
+    if let Some(sessions) = &dump.global_sessions {
+        put!(text, "Global Sessions({}):\n", sessions.len());
+        for (id, timeout_ms) in sessions {
+            put!(text, "0x{id:x}\t{timeout_ms}ms\n");
+        }
+    } else {
+        text.push_str("Session ");
+        expiry(&mut text, &dump.sessions, |id| format!("0x{id:x}"));
+    }
     put!(text, "ephemeral nodes dump:\nSessions with Ephemerals ({}):\n", dump.ephemerals.len());
     for (owner, paths) in &dump.ephemerals {
         put!(text, "0x{owner:x}:\n");

@@ -193,6 +193,9 @@ pub struct ExpiryBucket<T> {
 pub struct DumpReport {
     /// Sessions by the moment of their expiry, earliest first.
     pub sessions: Vec<ExpiryBucket<i64>>,
+    /// A learner, which does not decide on expiry, tells this instead: each session and its timeout in milliseconds, in
+    /// the order of the ids.
+    pub global_sessions: Option<Vec<(i64, i32)>>,
     /// The sessions that own ephemeral nodes, and their paths.
     pub ephemerals: Vec<(i64, Vec<String>)>,
     /// Connections by the moment at which they are closed for silence, earliest first: remote end and session, 0
@@ -234,6 +237,25 @@ pub struct ConfReport {
     pub listen_backlog: Option<u32>,
     /// The id within the ensemble; 0 on a standalone server.
     pub server_id: i64,
+    /// What a member of an ensemble tells beyond that.
+    pub member: Option<MemberConf>,
+}
+
+/// What `conf` tells of a member of an ensemble beyond what it tells of every server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberConf {
+    /// How long a learner may take to connect and sync.
+    pub init_limit_ticks: u32,
+    /// How far it may lag.
+    pub sync_limit_ticks: u32,
+    /// Where votes are exchanged; one port for each address.
+    pub election_ports: Vec<u16>,
+    /// Where learners connect.
+    pub quorum_ports: Vec<u16>,
+    /// Does it follow without a vote?
+    pub observer: bool,
+    /// The list of members, with its version.
+    pub membership: String,
 }
 
 /// What `envi` tells. The `java.` lines are printed with `<NA>`, which is what the reference prints for a property
@@ -299,8 +321,38 @@ pub struct MonitorReport {
     pub non_mtls_local_connections: u64,
     /// Quotas by the first element of their path.
     pub quotas: BTreeMap<String, QuotaReport>,
+    /// What a member of an ensemble tells beyond that.
+    pub member: Option<MemberMonitor>,
     /// The instruments.
     pub metrics: Metrics,
+}
+
+/// What `mntr` tells of a member of an ensemble.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberMonitor {
+    /// How many members vote.
+    pub quorum_size: u64,
+    /// What a leader tells.
+    pub leader: Option<LeaderMonitor>,
+    /// From whom an observer takes its transactions.
+    pub observer_master_id: Option<i64>,
+}
+
+/// What `mntr` tells of a leader.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaderMonitor {
+    /// The ids of its learners, in sync or not.
+    pub learners: Vec<i64>,
+    /// Followers in sync, those without a vote among them.
+    pub synced_followers: u64,
+    /// Followers in sync that are not in the list of members as voters.
+    pub synced_non_voting_followers: u64,
+    /// Observers in sync.
+    pub synced_observers: u64,
+    /// Syncs that wait for a commit.
+    pub pending_syncs: u64,
+    /// How long it has led.
+    pub uptime_ms: u64,
 }
 
 /// The quotas below one first path element, added up.

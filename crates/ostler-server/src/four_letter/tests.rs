@@ -5,10 +5,12 @@
 //! away where ours has none.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::report::{
-    ConfReport, ConnectionReport, DumpReport, EnvironmentReport, ExpiryBucket, Mode, MonitorReport,
-    Percentiles, QuotaReport, ServerReport, SessionTraffic, Sizes, Summary, WatchReport,
+    ConfReport, ConnectionReport, DumpReport, EnvironmentReport, ExpiryBucket, LeaderMonitor, MemberConf,
+    MemberMonitor, Mode, MonitorReport, Percentiles, QuotaReport, ServerReport, SessionTraffic, Sizes,
+    Summary, WatchReport,
 };
 use super::{ADVANCED_SUMMARIES, BASIC_SUMMARIES, COUNTERS, mntr, render, version};
 
@@ -69,6 +71,18 @@ fn srvr() {
         render::srvr(&leader)
             .ends_with("Mode: leader\nNode count: 13\nProposal sizes last/min/max: -1/-1/-1\n")
     );
+    let leader = ServerReport {
+        mode: Mode::Leader,
+        latency_ms: Summary { min: 2, max: 23, count: 24, sum: 108 },
+        packets_received: 35,
+        packets_sent: 37,
+        connections: 2,
+        zxid: 0x1_0000_0042,
+        node_count: 8,
+        proposal_bytes: Some(Sizes { last: 78, min: 48, max: 97 }),
+        ..ServerReport::default()
+    };
+    assert_eq!(render::srvr(&leader), ours(fixture!("srvr_leader")));
     let read_only = ServerReport { mode: Mode::ReadOnly, ..server() };
     let text = render::srvr(&read_only);
     assert_eq!(text.lines().nth(1), Some("READ-ONLY mode; serving only read-only clients"));
@@ -143,8 +157,49 @@ fn conf() {
         max_session_timeout_ms: 40_000,
         listen_backlog: None,
         server_id: 0,
+        member: None,
     };
     assert_eq!(render::conf(&report), fixture!("conf"));
+
+    for (id, observer, bytes, recorded) in
+        [(3, false, 67_109_538, fixture!("conf_leader")), (4, true, 67_109_538, fixture!("conf_observer"))]
+    {
+        let dir = PathBuf::from(format!("/var/lib/zookeeper/{id}/version-2"));
+        let report = ConfReport {
+            client_port: 25200 + id,
+            data_dir: dir.clone(),
+            data_dir_bytes: bytes,
+            data_log_dir: dir,
+            data_log_bytes: bytes,
+            server_id: i64::from(id),
+            member: Some(MemberConf {
+                init_limit_ticks: 10,
+                sync_limit_ticks: 5,
+                election_ports: vec![25220 + id],
+                quorum_ports: vec![25210 + id],
+                observer,
+                membership: (1..=4)
+                    .map(|id| {
+                        let role = if id == 4 { "observer" } else { "participant" };
+                        format!("server.{id}=127.0.0.1:{}:{}:{role}\n", 25210 + id, 25220 + id)
+                    })
+                    .chain(["version=0".to_owned()])
+                    .collect(),
+            }),
+            ..report.clone()
+        };
+        assert_eq!(render::conf(&report), recorded);
+    }
+    let member = MemberConf {
+        init_limit_ticks: 1,
+        sync_limit_ticks: 1,
+        election_ports: vec![3888, 3889],
+        quorum_ports: vec![2888],
+        observer: false,
+        membership: String::new(),
+    };
+    let text = render::conf(&ConfReport { member: Some(member), ..report });
+    assert!(text.contains("\nelectionPort=3888|3889\nquorumPort=2888\npeerType=0\n"), "{text}");
 }
 
 #[test]
@@ -165,6 +220,7 @@ fn dump() {
             },
             ExpiryBucket { expires_unix_ms: START + 20_000, elements: vec![(local(48282), SESSION_A)] },
         ],
+        global_sessions: None,
     };
     assert_eq!(render::dump(&report), fixture!("dump"));
     let fresh = DumpReport {
@@ -175,6 +231,24 @@ fn dump() {
         ..DumpReport::default()
     };
     assert_eq!(render::dump(&fresh), fixture!("dump_fresh"));
+}
+
+#[test]
+fn dump_of_a_learner_tells_the_timeouts_and_not_the_deadlines() {
+    const SESSIONS: [i64; 3] = [0x0100_012d_15ad_0000, 0x0300_012d_15b6_0000, 0x0400_012d_15b4_0000];
+    // Sat Nov 21 15:21:17 UTC 2026
+    const SOON: i64 = 1_795_274_477_000;
+    let owned = |id: i64, path: &str| (id, vec![path.to_owned()]);
+    let report = DumpReport {
+        global_sessions: Some(SESSIONS.map(|id| (id, 20_000)).to_vec()),
+        ephemerals: vec![owned(SESSIONS[0], "/e1"), owned(SESSIONS[2], "/e2"), owned(SESSIONS[1], "/e0")],
+        connections: vec![
+            ExpiryBucket { expires_unix_ms: SOON, elements: vec![(local(45994), 0)] },
+            ExpiryBucket { expires_unix_ms: SOON + 10_000, elements: vec![(local(45950), SESSIONS[0])] },
+        ],
+        ..DumpReport::default()
+    };
+    assert_eq!(render::dump(&report), fixture!("dump_follower"));
 }
 
 #[test]
@@ -326,6 +400,47 @@ fn mntr_gives_each_recording_again() {
             assert_eq!(ours, theirs);
         }
         assert_eq!(rendered, ours(recorded));
+    }
+}
+
+/// The members of an ensemble print what a server alone prints, and lines of their own.
+#[test]
+fn mntr_of_members_gives_each_recording_again() {
+    let member =
+        |leader, observer_master_id| Some(MemberMonitor { quorum_size: 3, leader, observer_master_id });
+    let leader = LeaderMonitor {
+        learners: vec![1, 2, 4],
+        synced_followers: 2,
+        synced_non_voting_followers: 0,
+        synced_observers: 1,
+        pending_syncs: 0,
+        uptime_ms: 142_496,
+    };
+    for (recorded, mode, member) in [
+        (fixture!("mntr_leader"), Mode::Leader, member(Some(leader), None)),
+        (fixture!("mntr_follower"), Mode::Follower, member(None, None)),
+        (fixture!("mntr_observer"), Mode::Observer, member(None, Some(3))),
+    ] {
+        let mut report = monitor(recorded);
+        report.server.mode = mode;
+        if mode == Mode::Leader {
+            report.server.proposal_bytes = Some(Sizes { last: 78, min: 48, max: 97 });
+        }
+        report.member = member;
+        // The queues of the learners are not measured, and namespaces come in another order.
+        let compared = |text: &str| {
+            let queue = |line: &&str| line.contains("_learner_handler_qp_");
+            let mut lines: Vec<String> = text
+                .lines()
+                .map(|line| if queue(&line) { line.split('\t').next().unwrap() } else { line }.to_owned())
+                .collect();
+            lines.sort();
+            lines
+        };
+        let rendered = mntr(&report);
+        assert_eq!(compared(&rendered), compared(&ours(recorded)));
+        let first = |text: &str| text.lines().take(38).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(first(&rendered), first(&ours(recorded)));
     }
 }
 
