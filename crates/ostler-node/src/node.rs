@@ -295,6 +295,18 @@ impl Node {
         self.outstanding.take_quota_warning()
     }
 
+    /// What this server is to the ensemble, to look at.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// What this server is to its clients.
+    #[must_use]
+    pub fn standing(&self) -> PeerStanding {
+        self.standing
+    }
+
     /// Figures for the operator.
     #[must_use]
     pub fn report(&self) -> NodeReport {

@@ -38,7 +38,12 @@ impl TreeSender {
     /// Appends the next slice; between two of them the store may change. Says whether that was the last: then the
     /// packets follow.
     pub fn next(&mut self, store: &Store, out: &mut Vec<u8>) -> bool {
-        let done = self.walk.next(store, SLICE_NODES, SLICE_BYTES, out);
+        self.next_slice(store, SLICE_NODES, SLICE_BYTES, out)
+    }
+
+    /// As [`Self::next`], with a bound on the slice.
+    pub fn next_slice(&mut self, store: &Store, nodes: usize, bytes: usize, out: &mut Vec<u8>) -> bool {
+        let done = self.walk.next(store, nodes, bytes, out);
         if done {
             out.put_string(SIGNATURE);
         }

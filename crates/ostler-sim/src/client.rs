@@ -88,6 +88,7 @@ impl Client {
             request,
             floor,
             sent: None,
+            asked_us: now_us,
             outcome: Outcome::Open,
             done_us: 0,
         });

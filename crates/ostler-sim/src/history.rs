@@ -17,6 +17,8 @@ pub(crate) struct Op {
     pub floor: Zxid,
     /// Session and xid under which it went out, and when; `None` if it was never sent.
     pub sent: Option<Sent>,
+    /// When it was asked for, in monotonic microseconds.
+    pub asked_us: u64,
     /// What became of it.
     pub outcome: Outcome,
     /// When that was known, in monotonic microseconds.
@@ -107,9 +109,19 @@ pub(crate) struct History {
     pub expiries: Vec<Expiry>,
     /// The newest zxid that anybody was told.
     pub told: Zxid,
+    /// Whether there is more than one server: reads may be of an earlier time then.
+    pub many_servers: bool,
+    /// When leaders were established, in monotonic microseconds.
+    pub led_at_us: Vec<u64>,
 }
 
 impl History {
+    /// Whether a leader was established between two times, or shortly before.
+    #[must_use]
+    pub(crate) fn leader_changed(&self, from_us: u64, to_us: u64) -> bool {
+        self.led_at_us.iter().any(|at| (from_us..=to_us).contains(at))
+    }
+
     /// How many requests were answered.
     #[must_use]
     pub(crate) fn answered(&self) -> usize {

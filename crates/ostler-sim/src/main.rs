@@ -5,11 +5,13 @@
 mod check;
 mod client;
 mod crash;
+mod ensemble;
 mod history;
 mod model;
 mod net;
 mod rng;
 mod scenarios;
+mod search;
 mod server;
 mod swarm;
 #[cfg(test)]
@@ -33,9 +35,12 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "cargo sim")]
 struct Args {
-    /// Search: this many random worlds.
+    /// Search: this many random ensembles.
     #[arg(long)]
     seeds: Option<u64>,
+    /// Search among servers that stand alone.
+    #[arg(long)]
+    standalone: bool,
     /// Search for so many minutes.
     #[arg(long)]
     minutes: Option<u64>,
@@ -49,8 +54,11 @@ struct Args {
     #[arg(long)]
     lanes: Option<usize>,
     /// Run one seed in so many twice and compare the traces; 1 for all, 0 for none.
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 50)]
     twice: u64,
+    /// How many threads search among ensembles; as many as there are processors if not given.
+    #[arg(long)]
+    threads: Option<usize>,
     /// Print what happens.
     #[arg(long)]
     trace: bool,
@@ -78,9 +86,9 @@ fn main() -> anyhow::Result<ExitCode> {
     let fine = if let Some(Command::Zoo) = args.command {
         zoo::run()?
     } else if let Some(seed) = args.seed {
-        one_seed(seed, &args)
+        if args.standalone { one_seed(seed, &args) } else { search::one(seed, args.trace) }
     } else if args.seeds.is_some() || args.minutes.is_some() {
-        search(&args)
+        if args.standalone { search(&args) } else { search::run(&search::Search::of(&args)) }
     } else {
         let lanes = args.lanes.map_or_else(|| vec![1, 3], |lanes| vec![lanes]);
         crash::run(&crash::Plan {

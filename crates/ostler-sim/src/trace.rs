@@ -29,6 +29,28 @@ impl Trace {
         }
     }
 
+    /// Something that happened, as numbers.
+    pub(crate) fn mix(&mut self, what: [u64; 4]) {
+        for word in what {
+            self.hash = (self.hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+            self.hash ^= self.hash >> 29;
+        }
+    }
+
+    /// Whether lines are printed.
+    #[must_use]
+    pub(crate) fn prints(&self) -> bool {
+        self.print
+    }
+
+    /// A line that is only for who reads.
+    #[expect(clippy::print_stdout, reason = "the trace is what was asked for")]
+    pub(crate) fn say(&self, now_us: u64, what: Arguments<'_>) {
+        if self.print {
+            println!("{:>6}.{:06} {what}", now_us / 1_000_000, now_us % 1_000_000);
+        }
+    }
+
     /// The hash of all lines so far.
     #[must_use]
     pub(crate) fn hash(&self) -> u64 {

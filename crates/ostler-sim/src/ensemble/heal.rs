@@ -1,0 +1,232 @@
+//! The end of a world: no more faults, everybody who lives gets through, and then all is judged. Nothing may take
+//! longer than its bound.
+
+use std::rc::Rc;
+
+use ostler_client::Request;
+use ostler_client::session::State;
+use ostler_store::sim::FaultPlan;
+use ostler_wire::txn::TxnEntry;
+use ostler_wire::{SessionId, Zxid};
+use ostler_zab::Standing;
+
+use super::cluster::{Cluster, Event};
+use crate::check::{Violation, clients, state, violation};
+use crate::model::Model;
+
+impl Cluster {
+    /// Ends all faults.
+    fn heal(&mut self) {
+        self.healed = true;
+        self.trace.say(self.now_us, format_args!("HEAL"));
+        self.net.number += 1;
+        self.net.heal();
+        for place in 0..self.machines.len() {
+            let machine = &mut self.machines[place];
+            machine.slow_us = 0;
+            machine.paused_until_us = machine.paused_until_us.min(self.now_us);
+            if machine.disk.has_crashed() && machine.member.is_none() {
+                machine.disk = machine.disk.revive();
+            }
+            machine.disk.plan(FaultPlan::default());
+            if machine.member.is_none() {
+                machine.start_at_us = machine.start_at_us.min(self.now_us + 1_000);
+                let at = machine.start_at_us;
+                self.at(at, Event::Start(place));
+            } else {
+                // Whoever slept until later is awake now.
+                let lanes = self.machines[place].member.as_ref().map_or(0, |member| member.seats.len());
+                for event in [Event::Node(place), Event::Log(place), Event::Snapshot(place), Event::Sender(place)]
+                {
+                    if self.machines[place].member.as_ref().is_some_and(|member| match event {
+                        Event::Node(_) => member.wakes.node < u64::MAX,
+                        Event::Log(_) => member.wakes.log < u64::MAX,
+                        Event::Snapshot(_) => member.wakes.snapshot < u64::MAX,
+                        _ => member.wakes.sender < u64::MAX,
+                    }) {
+                        let at = self.soon();
+                        self.wake(place, event, at);
+                    }
+                }
+                for lane in 0..lanes {
+                    let at = self.soon();
+                    self.wake(place, Event::Lane(place, lane), at);
+                }
+            }
+        }
+        for client in &mut self.patrons {
+            client.client.habits = None;
+            client.client.deaf_until_us = 0;
+        }
+        self.kick();
+    }
+
+    /// One leader, and everybody else in its wake with the same tree.
+    fn is_whole(&self) -> bool {
+        let Some(leader) = self.leader() else { return false };
+        let Some(chief) = self.machines[leader].member.as_ref() else { return false };
+        let last = chief.store.last_zxid();
+        self.machines.iter().enumerate().all(|(place, machine)| {
+            machine.member.as_ref().is_some_and(|member| {
+                let follows = match machine.standing {
+                    Standing::Following { leader: of, .. } => super::settings::place_of(of) == leader,
+                    Standing::Leading { .. } => place == leader,
+                    Standing::Looking | Standing::Solo => false,
+                };
+                follows && member.is_quiet() && member.store.last_zxid() == last
+            })
+        })
+    }
+
+    fn clients_are_settled(&self) -> bool {
+        self.patrons.iter().all(|patron| patron.client.is_settled())
+    }
+
+    /// Runs until something holds; whether it came to.
+    fn run_until_true(&mut self, within_us: u64, done: impl Fn(&Self) -> bool) -> Result<bool, Violation> {
+        let until = self.now_us + within_us;
+        let step = (within_us / 200).clamp(1_000, 200_000);
+        while !done(self) {
+            if self.now_us >= until {
+                return Ok(false);
+            }
+            self.run_until(self.now_us + step)?;
+        }
+        Ok(true)
+    }
+
+    /// From faults to the end.
+    pub(super) fn finish(&mut self) -> Result<(), Violation> {
+        self.heal();
+        let settings = Rc::clone(&self.settings);
+        let limits = settings.init_limit_ticks + settings.sync_limit_ticks;
+        // L1: a leader.
+        let bound = settings.ticks_us(10 * limits) + 20_000_000;
+        if !self.run_until_true(bound, |cluster| {
+            cluster.leader().is_some_and(|leader| {
+                cluster.machines[leader].member.as_ref().is_some_and(|member| member.node.peer().is_serving())
+            })
+        })? {
+            return Err(violation!("no leader {} s after all was healed (L1): {}", bound / 1_000_000, self.describe()));
+        }
+        // L3, L4: everybody is in its wake, and every request has come to its end.
+        let before = self.ledger.established;
+        if !self.run_until_true(bound, |cluster| cluster.is_whole() && cluster.clients_are_settled())? {
+            return Err(violation!("not whole {} s after there was a leader (L3, L4): {}", bound / 1_000_000, self.describe()));
+        }
+        if self.ledger.established > before + 4 {
+            return Err(violation!("{} elections after all was healed (L6)", self.ledger.established - before));
+        }
+        // L2: a commit, by every client that lives.
+        let asked: Vec<usize> =
+            (0..self.patrons.len()).filter(|id| !self.patrons[*id].client.dead).collect();
+        for id in &asked {
+            let request = Request::set_data("/", format!("end {id}").into_bytes(), -1);
+            self.submit(*id, request);
+            self.drain_client(*id)?;
+        }
+        let bound = settings.ticks_us(5) + 10_000_000;
+        if !self.run_until_true(bound, |cluster| cluster.is_whole() && cluster.clients_are_settled())? {
+            return Err(violation!("no commit {} s after all was whole (L2): {}", bound / 1_000_000, self.describe()));
+        }
+        if settings.await_expiry {
+            self.await_expiry()?;
+        }
+        self.judge()
+    }
+
+    /// L5: the sessions of the dead expire, and their ephemerals go with them.
+    fn await_expiry(&mut self) -> Result<(), Violation> {
+        let longest = u64::try_from(self.settings.node.max_session_timeout_ms).expect("positive") * 1000;
+        let bound = longest + self.settings.ticks_us(5) + 5_000_000;
+        if self.run_until_true(bound, |cluster| cluster.dead_session().is_none() && cluster.is_whole())? {
+            return Ok(());
+        }
+        match self.dead_session() {
+            Some(session) => Err(violation!("session {session} of a client that is gone never expired (L5)")),
+            None => Err(violation!("not whole after sessions expired (L3): {}", self.describe())),
+        }
+    }
+
+    fn dead_session(&self) -> Option<SessionId> {
+        let leader = self.leader()?;
+        let member = self.machines[leader].member.as_ref()?;
+        member.store.sessions().map(|(session, _)| session).find(|session| {
+            !self
+                .patrons
+                .iter()
+                .any(|patron| !patron.client.dead && patron.client.session.credentials().0 == *session)
+        })
+    }
+
+    fn describe(&self) -> String {
+        let servers: Vec<String> = self
+            .machines
+            .iter()
+            .enumerate()
+            .map(|(place, machine)| match &machine.member {
+                None => format!("s{} is down", place + 1),
+                Some(member) => format!(
+                    "s{} {:?} at {} in {:?}, quiet {}, last end {:?}",
+                    place + 1,
+                    machine.standing,
+                    member.store.last_zxid(),
+                    member.node.peer().state(),
+                    member.is_quiet(),
+                    member.node.peer().last_end(),
+                ),
+            })
+            .collect();
+        let clients: Vec<String> = self
+            .patrons
+            .iter()
+            .enumerate()
+            .filter(|(_, patron)| !patron.client.is_settled())
+            .map(|(id, patron)| {
+                let client = &patron.client;
+                let state: State = client.session.state();
+                format!("c{id} {state:?} waits for {}", client.pending())
+            })
+            .collect();
+        format!("{}; {}", servers.join(", "), clients.join(", "))
+    }
+
+    /// Judges everything that the clients saw, and every tree.
+    fn judge(&mut self) -> Result<(), Violation> {
+        let mut truth: Vec<TxnEntry> = Vec::with_capacity(self.ledger.committed().len());
+        for (zxid, bytes) in self.ledger.committed() {
+            truth.push(TxnEntry::decode(bytes).map_err(|error| violation!("{zxid} is committed: {error}"))?);
+        }
+        clients::check(&truth, &self.history)?;
+        let mut model = Model::new();
+        let mut changes = Vec::new();
+        for entry in &truth {
+            model.apply(entry, &mut changes).map_err(|why| violation!("at {}: {why}", entry.header.zxid))?;
+            changes.clear();
+        }
+        for place in 0..self.machines.len() {
+            let Some(member) = self.machines[place].member.as_ref() else { continue };
+            let of = |violation: Violation| violation!("server {}: {violation}", place + 1);
+            state::compare(&member.store, &model).map_err(of)?;
+            state::check_sums(&member.store, model.digest()).map_err(of)?;
+            if member.requests_in_flight() != 0 {
+                return Err(violation!(
+                    "server {}: {} requests are under way for ever",
+                    place + 1,
+                    member.requests_in_flight()
+                ));
+            }
+        }
+        // What one of the disks holds is the same.
+        let place = self.rng.index(self.machines.len());
+        let disk = self.machines[place].disk.power_cut(7, ostler_store::sim::PowerCut::DropUnsynced);
+        let options = ostler_store::RestoreOptions::default();
+        let recovered = ostler_node::recover::recover(&disk, options, &self.settings.node.tree)
+            .map_err(|error| violation!("the disk of server {} at the end: {error}", place + 1))?;
+        if model.zxid() == Zxid::ZERO {
+            return Ok(());
+        }
+        state::compare(&recovered.store, &model)
+            .map_err(|violation| violation!("the disk of server {}: {violation}", place + 1))
+    }
+}

@@ -1,0 +1,362 @@
+//! The books of a whole ensemble: what was proposed, what each disk holds, what is committed. Every rule that the
+//! protocol promises is checked as the events come, each in about constant time. Zxids name transactions: within an
+//! epoch only its leader gives them out, so two entries with one zxid have to be the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use ostler_store::replay::follows;
+use ostler_wire::quorum::{Packet, PeerState, Vote};
+use ostler_wire::{ServerId, Zxid};
+use ostler_zab::{EpochKind, Epochs, Peer, Proposal, Quorum, Standing};
+
+use super::settings::{id_of, place_of};
+use crate::check::{Violation, violation};
+
+/// One server's history.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    /// What it was given, oldest first.
+    history: Vec<(Zxid, Bytes)>,
+    /// Up to here it is on the disk for good.
+    durable: Zxid,
+    /// So many entries of the front were found equal to the committed ones.
+    verified: usize,
+    /// The epochs on the disk.
+    epochs: Epochs,
+    /// A cut or a tree under way: what lies beyond may be gone after a crash.
+    floor: Option<Zxid>,
+    /// Up to here its disk was told to be durable in front of others.
+    standing: Option<Standing>,
+}
+
+/// The books of all.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    quorum: Quorum,
+    proposals: BTreeMap<Zxid, Bytes>,
+    /// What is committed, oldest first.
+    committed: Vec<(Zxid, Bytes)>,
+    leaders: BTreeMap<i64, usize>,
+    digests: BTreeMap<Zxid, i64>,
+    books: Vec<Book>,
+    /// Epochs that were established.
+    pub established: u64,
+    last_commit_us: u64,
+}
+
+impl Ledger {
+    pub(super) fn new(quorum: Quorum, servers: usize) -> Self {
+        Self {
+            quorum,
+            proposals: BTreeMap::new(),
+            committed: Vec::new(),
+            leaders: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            books: (0..servers).map(|_| Book::default()).collect(),
+            established: 0,
+            last_commit_us: 0,
+        }
+    }
+
+    /// Every committed transaction, oldest first.
+    pub(super) fn committed(&self) -> &[(Zxid, Bytes)] {
+        &self.committed
+    }
+
+    /// The newest committed transaction.
+    pub(super) fn last_committed(&self) -> Zxid {
+        self.committed.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid)
+    }
+
+    /// When something was committed last.
+    pub(super) fn last_commit_us(&self) -> u64 {
+        self.last_commit_us
+    }
+
+    /// A server began with what its disk holds.
+    pub(super) fn on_start(&mut self, place: usize, last: Zxid, epochs: Epochs) -> Result<(), Violation> {
+        let book = &mut self.books[place];
+        let sure = book.floor.take().map_or(book.durable, |floor| floor.min(book.durable));
+        if last < sure {
+            return Err(violation!("server {} recovered {last}, and {sure} was durable", place + 1));
+        }
+        if epochs.accepted < book.epochs.accepted || epochs.current < book.epochs.current {
+            return Err(violation!(
+                "server {} recovered {epochs:?}, and {:?} was durable (Z2)",
+                place + 1,
+                book.epochs
+            ));
+        }
+        if !book.history.iter().rev().any(|(zxid, _)| *zxid == last) && last != Zxid::ZERO {
+            // A tree that came in the place of the log.
+            let Some(count) = position(&self.committed, last) else {
+                return Err(violation!("server {} recovered {last}, which it was never given", place + 1));
+            };
+            book.history = self.committed[..=count].to_vec();
+            book.verified = count + 1;
+        }
+        let keep = book.history.partition_point(|(zxid, _)| *zxid <= last);
+        book.history.truncate(keep);
+        book.verified = book.verified.min(keep);
+        book.durable = last;
+        book.epochs = epochs;
+        book.standing = None;
+        Ok(())
+    }
+
+    /// A server hands a transaction to its log.
+    pub(super) fn on_append(&mut self, place: usize, peer: &Peer, proposal: &Proposal) -> Result<(), Violation> {
+        let zxid = proposal.zxid;
+        match self.proposals.get(&zxid) {
+            Some(bytes) if *bytes == proposal.bytes => {}
+            Some(_) => return Err(violation!("server {} was given another {zxid} (Z5)", place + 1)),
+            None => {
+                let epoch = i64::from(zxid.epoch());
+                if self.leaders.get(&epoch) != Some(&place) || peer.state() != PeerState::Leading {
+                    return Err(violation!(
+                        "server {} logs {zxid}, which the leader of its epoch never proposed (Z5)",
+                        place + 1
+                    ));
+                }
+                self.proposals.insert(zxid, proposal.bytes.clone());
+            }
+        }
+        let book = &mut self.books[place];
+        let last = book.history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        if !follows(last, zxid) {
+            return Err(violation!("server {} logs {zxid} behind {last} (Z9)", place + 1));
+        }
+        book.history.push((zxid, proposal.bytes.clone()));
+        Ok(())
+    }
+
+    /// A server's log is durable up to here.
+    pub(super) fn on_durable(&mut self, place: usize, zxid: Zxid) {
+        let book = &mut self.books[place];
+        book.durable = book.durable.max(zxid);
+    }
+
+    /// A server is about to cut its log, or to put a tree in its place.
+    pub(super) fn on_about_to_cut(&mut self, place: usize, to: Zxid) -> Result<(), Violation> {
+        let book = &mut self.books[place];
+        book.floor = Some(to);
+        let lost = book.history.iter().rev().take_while(|(zxid, _)| *zxid > to);
+        for (zxid, _) in lost {
+            if position(&self.committed, *zxid).is_some() {
+                return Err(violation!("server {} forgets {zxid}, which is committed (Z8)", place + 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// A log was cut.
+    pub(super) fn on_cut(&mut self, place: usize, last: Option<Zxid>) {
+        let book = &mut self.books[place];
+        book.floor = None;
+        let Some(last) = last else { return };
+        let keep = book.history.partition_point(|(zxid, _)| *zxid <= last);
+        book.history.truncate(keep);
+        book.verified = book.verified.min(keep);
+        book.durable = last;
+    }
+
+    /// A tree took the place of a log.
+    pub(super) fn on_saved(&mut self, place: usize, zxid: Zxid) -> Result<(), Violation> {
+        let count = match position(&self.committed, zxid) {
+            Some(at) => at + 1,
+            None if zxid == Zxid::ZERO => 0,
+            None => {
+                return Err(violation!("server {} was sent a tree of {zxid}, which is not committed", place + 1));
+            }
+        };
+        let book = &mut self.books[place];
+        book.floor = None;
+        book.history = self.committed[..count].to_vec();
+        book.verified = count;
+        book.durable = zxid;
+        Ok(())
+    }
+
+    /// An epoch of a server is durable.
+    pub(super) fn on_epoch(&mut self, place: usize, which: EpochKind, epoch: i64) -> Result<(), Violation> {
+        let epochs = &mut self.books[place].epochs;
+        let before = *epochs;
+        match which {
+            EpochKind::Accepted => epochs.accepted = epoch,
+            EpochKind::Current => epochs.current = epoch,
+        }
+        if epochs.accepted < before.accepted || epochs.current < before.current {
+            return Err(violation!("server {}: {before:?} became {epochs:?} (Z2)", place + 1));
+        }
+        if epochs.current > epochs.accepted {
+            return Err(violation!("server {} has {epochs:?} (Z2)", place + 1));
+        }
+        Ok(())
+    }
+
+    /// A server sends a packet.
+    pub(super) fn on_send(&mut self, place: usize, packet: &Packet) -> Result<(), Violation> {
+        let book = &self.books[place];
+        match packet {
+            Packet::Ack { zxid } if zxid.counter() == 0 => {
+                let last = book.history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+                let epoch = i64::from(zxid.epoch());
+                // The second one comes with UPTODATE, when more may be on its way to the disk.
+                let serving = matches!(book.standing, Some(Standing::Following { .. }));
+                if book.epochs.current != epoch || (book.durable < last && !serving) {
+                    return Err(violation!(
+                        "server {} acknowledges epoch {epoch} with {:?} and {} of {last} on disk (Z10)",
+                        place + 1,
+                        book.epochs,
+                        book.durable
+                    ));
+                }
+            }
+            Packet::Ack { zxid } if book.durable < *zxid => {
+                return Err(violation!(
+                    "server {} acknowledges {zxid}, and its disk is at {} (Z10)",
+                    place + 1,
+                    book.durable
+                ));
+            }
+            Packet::AckEpoch { last, .. } if *last > book.durable => {
+                return Err(violation!("server {} says that it has {last} (Z11)", place + 1));
+            }
+            Packet::AckEpoch { current_epoch: Some(epoch), .. } if *epoch > book.epochs.current => {
+                return Err(violation!("server {} says that it is in epoch {epoch} (Z11)", place + 1));
+            }
+            Packet::FollowerInfo { accepted_epoch, .. } | Packet::ObserverInfo { accepted_epoch, .. }
+                if *accepted_epoch > book.epochs.accepted =>
+            {
+                return Err(violation!("server {} says that it accepted {accepted_epoch} (Z11)", place + 1));
+            }
+            Packet::LeaderInfo { epoch } if *epoch > book.epochs.accepted => {
+                return Err(violation!("server {} offers epoch {epoch} and has not written it (Z2)", place + 1));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A server votes.
+    pub(super) fn on_vote(&mut self, place: usize, vote: Vote) -> Result<(), Violation> {
+        let book = &self.books[place];
+        if vote.leader == id_of(place) && (vote.zxid > book.durable || vote.epoch > book.epochs.current.max(i64::from(book.durable.epoch()))) {
+            // Once elected it says the epoch that it leads, which is no claim about the past.
+            if book.standing.is_none() {
+                return Err(violation!("server {} votes for itself with {vote:?} (Z11)", place + 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// A server's node had its turn: what it is, what is committed, and where its tree stands.
+    pub(super) fn on_turn(
+        &mut self,
+        place: usize,
+        peer: &Peer,
+        standing: Standing,
+        applied: Zxid,
+        now_us: u64,
+    ) -> Result<(), Violation> {
+        if self.books[place].standing != Some(standing) {
+            self.on_standing(place, standing, now_us)?;
+        }
+        match standing {
+            Standing::Looking => return Ok(()),
+            Standing::Solo => return Err(violation!("server {} is alone", place + 1)),
+            Standing::Leading { .. } if peer.is_serving() => self.on_committed(place, peer.committed(), now_us)?,
+            Standing::Leading { .. } | Standing::Following { .. } => {}
+        }
+        if peer.is_serving() && applied > self.last_committed() {
+            return Err(violation!(
+                "server {} serves {applied}, and {} is committed (Z4)",
+                place + 1,
+                self.last_committed()
+            ));
+        }
+        self.verify(place, applied)
+    }
+
+    fn on_standing(&mut self, place: usize, standing: Standing, now_us: u64) -> Result<(), Violation> {
+        self.books[place].standing = (standing != Standing::Looking).then_some(standing);
+        let Standing::Leading { epoch } = standing else { return Ok(()) };
+        if let Some(other) = self.leaders.insert(epoch, place)
+            && other != place
+        {
+            return Err(violation!("servers {} and {} lead epoch {epoch} (Z1)", other + 1, place + 1));
+        }
+        self.established += 1;
+        // All that is committed must be here (Z7), and all that is here is committed from now on.
+        let missing = self.books[place].history.len() < self.committed.len();
+        let last = self.last_committed();
+        if missing || (last > Zxid::ZERO && position(&self.books[place].history, last).is_none()) {
+            return Err(violation!("server {} leads epoch {epoch} and lacks {last} (Z7)", place + 1));
+        }
+        let own = self.books[place].history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        self.on_committed(place, own, now_us)
+    }
+
+    fn on_committed(&mut self, place: usize, upto: Zxid, now_us: u64) -> Result<(), Violation> {
+        if upto <= self.last_committed() {
+            return Ok(());
+        }
+        let holders: BTreeSet<ServerId> = self
+            .books
+            .iter()
+            .enumerate()
+            .filter(|(_, book)| book.durable >= upto && position(&book.history, upto).is_some())
+            .map(|(place, _)| id_of(place))
+            .collect();
+        if !self.quorum.is_quorum(&holders) {
+            return Err(violation!(
+                "server {} commits {upto}, which only {:?} have (Z3)",
+                place + 1,
+                holders.iter().map(|id| place_of(*id) + 1).collect::<Vec<_>>()
+            ));
+        }
+        self.verify(place, self.last_committed())?;
+        let book = &mut self.books[place];
+        let from = self.committed.len();
+        let end = book.history.partition_point(|(zxid, _)| *zxid <= upto);
+        self.committed.extend_from_slice(&book.history[from..end]);
+        book.verified = end;
+        self.last_commit_us = now_us;
+        Ok(())
+    }
+
+    /// What a server has applied while it serves is what is committed.
+    fn verify(&mut self, place: usize, upto: Zxid) -> Result<(), Violation> {
+        let book = &mut self.books[place];
+        while let (Some(own), Some(all)) =
+            (book.history.get(book.verified), self.committed.get(book.verified))
+            && own.0 <= upto
+        {
+            if own.0 != all.0 || own.1 != all.1 {
+                return Err(violation!(
+                    "server {} has {} where {} is committed (Z4)",
+                    place + 1,
+                    own.0,
+                    all.0
+                ));
+            }
+            book.verified += 1;
+        }
+        Ok(())
+    }
+
+    /// The digest of a tree at a zxid: all servers have the same.
+    pub(super) fn on_digest(&mut self, place: usize, zxid: Zxid, digest: i64) -> Result<(), Violation> {
+        let first = *self.digests.entry(zxid).or_insert(digest);
+        if first == digest {
+            Ok(())
+        } else {
+            Err(violation!("server {} has digest {digest:x} at {zxid}, not {first:x} (Z14)", place + 1))
+        }
+    }
+}
+
+fn position(entries: &[(Zxid, Bytes)], zxid: Zxid) -> Option<usize> {
+    entries.binary_search_by_key(&zxid, |(zxid, _)| *zxid).ok()
+}

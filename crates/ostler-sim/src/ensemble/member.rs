@@ -1,0 +1,589 @@
+//! One member of an ensemble: node, lanes, log, snapshots and trees on their way as actors with queues between them.
+//! Each method is one turn of one of them. Every value here is the one that the server runs; what a turn wants of
+//! the network is handed to the cluster.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ostler_node::disk_work::{self, Cut};
+use ostler_node::gate::InFlight;
+use ostler_node::recover::recover_member;
+use ostler_node::tree_stream::TreeSender;
+use ostler_node::{ConnId, Input, Lane, LaneBatch, LaneId, LaneOutput, Node, NodeConfig, Now, Output};
+use ostler_store::purge::Purge;
+use ostler_store::sim::SimDisk;
+use ostler_store::{Limits, LogWriter, RestoreOptions, SnapshotWriter, epochs};
+use ostler_tree::{Store, Walk};
+use ostler_wire::quorum::Packet;
+use ostler_wire::Zxid;
+use ostler_zab::{EpochKind, Epochs, Generation, History, LinkId, Proposal};
+
+use super::settings::Settings;
+use crate::rng::Rng;
+
+/// The pause between two looks at a full disk.
+const RETRY_US: u64 = 1_000_000;
+
+/// What the log's thread is told.
+#[derive(Debug)]
+enum LogLetter {
+    Append(Proposal, Generation),
+    Roll,
+    Epoch(EpochKind, i64, Generation),
+    Truncate(Zxid, Generation),
+    SaveTree(Box<Store>, Zxid, Generation),
+}
+
+/// What a turn of the log came to.
+#[derive(Debug)]
+pub(super) enum LogTurn {
+    /// Nothing that the others care for.
+    Idle,
+    /// The log is durable up to here.
+    Durable(Zxid),
+    /// An epoch is durable.
+    Epoch(EpochKind, i64),
+    /// The log was cut and ends here; `None` if that could not be done.
+    Cut(Zxid, Option<Zxid>),
+    /// A tree took the place of the log.
+    Saved(Zxid),
+    /// The disk failed for good: the process ends.
+    Failed,
+}
+
+/// The log's thread.
+struct Log {
+    writer: LogWriter<SimDisk>,
+    letters: VecDeque<LogLetter>,
+    /// Appended and not durable.
+    newest: Option<(Zxid, Generation)>,
+    /// What is done, and when that becomes known.
+    done: Option<(u64, Vec<Input>)>,
+    roll_pending: bool,
+    told_full: bool,
+    retry_at_us: u64,
+}
+
+/// A snapshot under way.
+struct Snapshot {
+    walk: Walk,
+    writer: Option<SnapshotWriter<SimDisk>>,
+    walked: bool,
+}
+
+/// A tree on its way to a learner, and what has to wait behind it.
+struct Sending {
+    zxid: Zxid,
+    tree: Option<TreeSender>,
+    behind: Vec<Packet>,
+}
+
+/// A lane and what lies before it.
+pub(super) struct Seat {
+    pub lane: Lane,
+    pub inbox: VecDeque<LaneBatch>,
+    /// What the node believes about its watches.
+    watching: bool,
+    /// The pipes of its connections.
+    pub pipes: BTreeMap<ConnId, usize>,
+    /// Connections with bytes that the lane does not take yet.
+    pub stalled: Vec<ConnId>,
+}
+
+/// Something for a learner or the leader.
+#[derive(Debug)]
+pub(super) enum Parcel {
+    Packet(Packet),
+    /// A part of a tree.
+    Tree(Bytes),
+}
+
+/// What a turn wants of the cluster.
+#[derive(Debug, Default)]
+pub(super) struct Wants {
+    /// Of the network, in order.
+    pub net: Vec<ostler_zab::Output>,
+    /// For links, in order.
+    pub parcels: Vec<(LinkId, Parcel)>,
+    /// What was handed to the log, in order.
+    pub appended: Vec<Proposal>,
+    /// Lanes with something to read.
+    pub lanes: Vec<usize>,
+    pub log: bool,
+    pub snapshot: bool,
+    pub sender: bool,
+    /// The log will be cut behind here, or a tree of this zxid takes its place.
+    pub cut: Option<Zxid>,
+}
+
+/// What a start found on the disk.
+pub(super) struct Found {
+    pub last: Zxid,
+    pub epochs: Epochs,
+}
+
+/// A member that runs.
+pub(super) struct Member {
+    pub node: Node,
+    pub store: Store,
+    pub seats: Vec<Seat>,
+    pub inbox: VecDeque<Input>,
+    disk: SimDisk,
+    log: Log,
+    snapshot: Option<Snapshot>,
+    sending: BTreeMap<LinkId, Sending>,
+    purge: Purge,
+    /// When each actor is called next.
+    pub wakes: Wakes,
+    in_flight: Arc<InFlight>,
+}
+
+/// When the actors of a member are called next, `u64::MAX` for not at all.
+pub(super) struct Wakes {
+    pub node: u64,
+    pub log: u64,
+    pub snapshot: u64,
+    pub sender: u64,
+    pub lanes: Vec<u64>,
+}
+
+impl Member {
+    /// Starts on a disk, as the real server does.
+    pub(super) fn start(
+        disk: SimDisk,
+        settings: &Settings,
+        place: usize,
+        life: u64,
+        now: Now,
+    ) -> ostler_store::Result<(Self, Found)> {
+        let mut config: NodeConfig = settings.node.clone();
+        config.server_id = super::settings::id_of(place).0;
+        config.seed = config.seed.wrapping_add((place as u64) << 32).wrapping_add(life << 40);
+        let config = Arc::new(config);
+        let limit = settings.commit_log;
+        let recovered = recover_member(&disk, RestoreOptions::default(), &config.tree, limit)?;
+        if recovered.snapshot.is_none() {
+            write_first_snapshot(&disk, settings, &recovered.store)?;
+        }
+        let epochs = epochs::load_epochs(&disk, recovered.last)?;
+        let epochs = Epochs { accepted: epochs.accepted, current: epochs.current };
+        let mut purge = Purge::default();
+        if let Some(name) = &recovered.snapshot {
+            purge.note_whole(name);
+        }
+        let store = recovered.store;
+        let history = History::new(recovered.history.base, recovered.history.proposals, limit);
+        let members = (0, settings.members.clone());
+        let node =
+            Node::member(Arc::clone(&config), settings.peer(place), members, epochs, history, &store, now);
+        let in_flight = Arc::new(InFlight::default());
+        let seats: Vec<Seat> = (0..config.lanes)
+            .map(|index| Seat {
+                lane: Lane::new(LaneId(index), Arc::clone(&config), Arc::clone(&in_flight), now),
+                inbox: VecDeque::new(),
+                watching: false,
+                pipes: BTreeMap::new(),
+                stalled: Vec::new(),
+            })
+            .collect();
+        let log = Log {
+            writer: LogWriter::new(disk.clone(), settings.log, store.last_zxid()),
+            letters: VecDeque::new(),
+            newest: None,
+            done: None,
+            roll_pending: false,
+            told_full: false,
+            retry_at_us: 0,
+        };
+        let found = Found { last: store.last_zxid(), epochs };
+        let snapshot =
+            (recovered.replayed > 0).then(|| Snapshot { walk: Walk::new(&store), writer: None, walked: false });
+        let wakes = Wakes {
+            node: u64::MAX,
+            log: u64::MAX,
+            snapshot: u64::MAX,
+            sender: u64::MAX,
+            lanes: vec![u64::MAX; config.lanes],
+        };
+        let member = Self {
+            node,
+            store,
+            seats,
+            inbox: VecDeque::new(),
+            disk,
+            log,
+            snapshot,
+            sending: BTreeMap::new(),
+            purge,
+            wakes,
+            in_flight,
+        };
+        Ok((member, found))
+    }
+
+    /// A turn of the node's loop: takes so many inputs, applies what is committed.
+    pub(super) fn node_turn(&mut self, now: Now, most: usize, wants: &mut Wants) {
+        for _ in 0..most {
+            let Some(input) = self.inbox.pop_front() else { break };
+            self.node.handle(now, input, &self.store);
+            self.carry_out(wants);
+        }
+        if now.mono_ms >= self.node.poll_timeout().0 {
+            self.node.handle_timeout(now, &self.store);
+            self.carry_out(wants);
+        }
+        while self.node.has_committed() {
+            let seats = &self.seats;
+            let watching = |lane: LaneId| seats[lane.0].watching;
+            let batches = self.node.apply(&mut self.store, &watching);
+            for (lane, batch) in batches {
+                self.seats[lane.0].inbox.push_back(batch);
+                wants.lanes.push(lane.0);
+            }
+            self.carry_out(wants);
+        }
+        wants.sender |= !self.sending.is_empty();
+    }
+
+    /// Whether a snapshot is due at the start.
+    pub(super) fn has_snapshot(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
+    /// Takes what the node wants; also to be called after the start.
+    pub(super) fn carry_out(&mut self, wants: &mut Wants) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Append { proposal, generation } => {
+                    wants.appended.push(proposal.clone());
+                    wants.log = true;
+                    self.log.letters.push_back(LogLetter::Append(proposal, generation));
+                }
+                Output::RollLog => self.log.letters.push_back(LogLetter::Roll),
+                Output::Snapshot => {
+                    if self.snapshot.is_none() {
+                        let walk = Walk::new(&self.store);
+                        self.snapshot = Some(Snapshot { walk, writer: None, walked: false });
+                        wants.snapshot = true;
+                    } else {
+                        self.inbox.push_back(Input::SnapshotDone);
+                    }
+                }
+                Output::DiscardSnapshots => self.discard_snapshot(),
+                Output::Peer(output) => self.carry_out_peer(output, wants),
+                Output::Truncate { to, generation } => {
+                    wants.cut = Some(to);
+                    self.log.letters.push_back(LogLetter::Truncate(to, generation));
+                    wants.log = true;
+                }
+                Output::SaveTree { store, zxid, generation } => {
+                    wants.cut = Some(zxid);
+                    self.log.letters.push_back(LogLetter::SaveTree(store, zxid, generation));
+                    wants.log = true;
+                }
+                Output::Install(store) => {
+                    assert!(self.snapshot.is_none(), "no snapshot is taken of a tree that is about to go");
+                    self.store = *store;
+                }
+                Output::Apply => {}
+                Output::Send(lane, batch) => {
+                    self.seats[lane.0].inbox.push_back(batch);
+                    wants.lanes.push(lane.0);
+                }
+            }
+        }
+    }
+
+    fn carry_out_peer(&mut self, output: ostler_zab::Output, wants: &mut Wants) {
+        match output {
+            ostler_zab::Output::WriteEpoch { which, epoch, generation } => {
+                self.log.letters.push_back(LogLetter::Epoch(which, epoch, generation));
+                wants.log = true;
+            }
+            ostler_zab::Output::Send { link, packet } => match self.sending.get_mut(&link) {
+                Some(sending) => sending.behind.push(packet),
+                None => wants.parcels.push((link, Parcel::Packet(packet))),
+            },
+            ostler_zab::Output::SendSnapshot { link, zxid } => {
+                self.sending.insert(link, Sending { zxid, tree: None, behind: Vec::new() });
+                wants.sender = true;
+            }
+            ostler_zab::Output::Close { link, reason } => {
+                self.sending.remove(&link);
+                // What was said before the end goes out before the end.
+                wants.net.push(ostler_zab::Output::Close { link, reason });
+            }
+            other => wants.net.push(other),
+        }
+    }
+
+    /// A link is gone.
+    pub(super) fn forget_link(&mut self, link: LinkId) {
+        self.sending.remove(&link);
+    }
+
+    fn discard_snapshot(&mut self) {
+        if let Some(snapshot) = self.snapshot.take() {
+            if let Some(writer) = snapshot.writer {
+                writer.abort();
+            }
+            self.inbox.push_back(Input::SnapshotDone);
+        }
+    }
+
+    /// A turn of whoever sends trees: a slice of each. Whether there is more to send.
+    pub(super) fn sender_turn(&mut self, slice: (usize, usize), wants: &mut Wants) -> bool {
+        let links: Vec<LinkId> = self.sending.keys().copied().collect();
+        let mut more = false;
+        for link in links {
+            let sending = self.sending.get_mut(&link).expect("it was just listed");
+            if sending.tree.is_none() && self.store.last_zxid() < sending.zxid {
+                // It begins with a turn of the node that applies what is missing.
+                continue;
+            }
+            let tree = sending.tree.get_or_insert_with(|| TreeSender::new(&self.store));
+            let mut bytes = Vec::new();
+            let done = tree.next_slice(&self.store, slice.0, slice.1, &mut bytes);
+            wants.parcels.push((link, Parcel::Tree(Bytes::from(bytes))));
+            if done {
+                let sending = self.sending.remove(&link).expect("it was just seen");
+                wants.parcels.extend(
+                    sending.behind.into_iter().map(|packet| (link, Parcel::Packet(packet))),
+                );
+            } else {
+                more = true;
+            }
+        }
+        more
+    }
+
+    /// A turn of the log's thread: reports what is finished, or takes what waits and does it.
+    pub(super) fn log_turn(&mut self, now_us: u64, settings: &Settings, slow_us: u64, rng: &mut Rng) -> LogTurn {
+        if let Some((at, inputs)) = self.log.done.take() {
+            if at > now_us {
+                self.log.done = Some((at, inputs));
+                return LogTurn::Idle;
+            }
+            self.inbox.extend(inputs);
+            return LogTurn::Idle;
+        }
+        if self.log.told_full && self.log.retry_at_us > now_us {
+            return LogTurn::Idle;
+        }
+        let mut room = if self.log.told_full { 0 } else { 1 + rng.index(settings.max_batch) };
+        while room > 0 && !self.log.roll_pending {
+            match self.log.letters.front() {
+                Some(LogLetter::Append(..)) => {
+                    let Some(LogLetter::Append(proposal, generation)) = self.log.letters.pop_front() else {
+                        unreachable!("it was just seen")
+                    };
+                    self.log.newest = Some((proposal.zxid, generation));
+                    self.log.writer.append(proposal.zxid, &proposal.bytes);
+                    room -= 1;
+                }
+                Some(LogLetter::Roll) => {
+                    self.log.letters.pop_front();
+                    self.log.roll_pending = true;
+                }
+                Some(LogLetter::Epoch(..) | LogLetter::Truncate(..) | LogLetter::SaveTree(..)) | None => break,
+            }
+        }
+        let took = draw_sync_us(settings, rng) + slow_us;
+        if let Some((zxid, generation)) = self.log.newest {
+            return match self.log.writer.commit() {
+                Ok(durable) => {
+                    assert!(durable >= zxid, "a commit makes everything durable that was appended");
+                    self.log.newest = None;
+                    let mut inputs = Vec::new();
+                    if std::mem::take(&mut self.log.told_full) {
+                        inputs.push(Input::LogRoom);
+                    }
+                    inputs.push(Input::Persisted { zxid, generation });
+                    self.finish_at(now_us + took, inputs);
+                    if std::mem::take(&mut self.log.roll_pending) {
+                        self.log.writer.roll();
+                    }
+                    LogTurn::Durable(zxid)
+                }
+                Err(ostler_store::Error::Full(_)) => {
+                    self.log.retry_at_us = now_us + RETRY_US;
+                    if !std::mem::replace(&mut self.log.told_full, true) {
+                        self.inbox.push_back(Input::LogFull);
+                    }
+                    LogTurn::Idle
+                }
+                Err(_) => LogTurn::Failed,
+            };
+        }
+        if std::mem::take(&mut self.log.roll_pending) {
+            self.log.writer.roll();
+            return LogTurn::Idle;
+        }
+        let Some(letter) = self.log.letters.pop_front() else { return LogTurn::Idle };
+        self.disk_work(letter, now_us + took, settings)
+    }
+
+    fn disk_work(&mut self, letter: LogLetter, done_us: u64, settings: &Settings) -> LogTurn {
+        match letter {
+            LogLetter::Append(..) | LogLetter::Roll => unreachable!("they were taken"),
+            LogLetter::Epoch(which, epoch, generation) => {
+                if disk_work::write_epoch(&self.disk, which, epoch).is_err() {
+                    return LogTurn::Failed;
+                }
+                let written = ostler_zab::Input::EpochWritten { which, epoch, generation };
+                self.finish_at(done_us, vec![Input::Peer(written)]);
+                LogTurn::Epoch(which, epoch)
+            }
+            LogLetter::Truncate(to, generation) => {
+                self.log.writer.close();
+                let tree = &settings.node.tree;
+                match disk_work::truncate(&self.disk, to, RestoreOptions::default(), tree) {
+                    Ok(Cut::Done(recovered)) => {
+                        let last = recovered.last;
+                        self.log.writer.continue_after(last);
+                        let result = Some(Box::new(recovered.store));
+                        self.finish_at(done_us, vec![Input::Truncated { result, generation }]);
+                        LogTurn::Cut(to, Some(last))
+                    }
+                    Ok(Cut::Refused(_)) => {
+                        self.finish_at(done_us, vec![Input::Truncated { result: None, generation }]);
+                        LogTurn::Cut(to, None)
+                    }
+                    Err(_) => LogTurn::Failed,
+                }
+            }
+            LogLetter::SaveTree(store, zxid, generation) => {
+                self.log.writer.close();
+                let saved =
+                    disk_work::save_tree(&self.disk, &store, zxid, &settings.snapshot, Limits::default());
+                match saved {
+                    Ok((name, _)) => {
+                        self.purge.note_whole(&name);
+                        self.log.writer.continue_after(zxid);
+                        self.finish_at(done_us, vec![Input::TreeSaved { store, generation }]);
+                        LogTurn::Saved(zxid)
+                    }
+                    Err(_) => LogTurn::Failed,
+                }
+            }
+        }
+    }
+
+    fn finish_at(&mut self, at_us: u64, inputs: Vec<Input>) {
+        self.log.done = Some((at_us, inputs));
+    }
+
+    /// When the log has something to do next; `now_us` for at once.
+    pub(super) fn log_deadline_us(&self, now_us: u64) -> u64 {
+        match &self.log.done {
+            Some((at, _)) => *at,
+            None if self.log.told_full => self.log.retry_at_us,
+            None if self.log.letters.is_empty() && self.log.newest.is_none() => u64::MAX,
+            None => now_us,
+        }
+    }
+
+    /// A turn of the snapshot's thread: begins the file, writes a slice, or ends it. Whether a whole one came of it.
+    pub(super) fn snapshot_turn(&mut self, settings: &Settings) -> bool {
+        let Some(mut snapshot) = self.snapshot.take() else { return false };
+        let (nodes, bytes) = settings.slice;
+        let result = match snapshot.writer.take() {
+            None if snapshot.walked => Ok(true),
+            None => SnapshotWriter::create(self.disk.clone(), snapshot.walk.zxid(), &settings.snapshot)
+                .map(|writer| snapshot.writer = Some(writer))
+                .map(|()| false),
+            Some(mut writer) if !snapshot.walked => {
+                let mut slice = Vec::new();
+                snapshot.walked = snapshot.walk.next(&self.store, nodes, bytes, &mut slice);
+                let written = writer.write(&slice);
+                snapshot.writer = Some(writer);
+                written.map(|()| false)
+            }
+            Some(writer) => {
+                let store = &self.store;
+                let digest = store.config().digest_enabled.then(|| store.digest());
+                writer.finish(store.last_zxid(), digest).map(|(name, _)| {
+                    self.purge.note_whole(&name);
+                    true
+                })
+            }
+        };
+        match result {
+            Ok(false) => self.snapshot = Some(snapshot),
+            Ok(true) => self.inbox.push_back(Input::SnapshotDone),
+            Err(_) => {
+                if let Some(writer) = snapshot.writer.take() {
+                    writer.abort();
+                }
+                self.inbox.push_back(Input::SnapshotDone);
+            }
+        }
+        self.snapshot.is_none()
+    }
+
+    /// A turn of the purge.
+    pub(super) fn purge_turn(&mut self, retain: usize) {
+        // Nobody purges while the log's thread changes files.
+        if self.log.done.is_some() {
+            return;
+        }
+        // That it fails does no harm: it is tried again.
+        if let Ok(plan) = self.purge.plan(&self.disk, retain, Limits::default()) {
+            let _ = plan.run(&self.disk);
+        }
+    }
+
+    /// A turn of a lane: takes its inbox, works, and sets the flag, all under one borrow of the store. What it
+    /// wants beside the node.
+    pub(super) fn lane_turn(
+        &mut self,
+        index: usize,
+        now: Now,
+        work: impl FnOnce(&mut Lane, &Store),
+    ) -> Vec<LaneOutput> {
+        let seat = &mut self.seats[index];
+        seat.lane.deliver(now, seat.inbox.drain(..), &self.store);
+        work(&mut seat.lane, &self.store);
+        seat.watching = seat.lane.has_watches();
+        let mut rest = Vec::new();
+        while let Some(output) = seat.lane.poll_output() {
+            match output {
+                LaneOutput::ToNode(input) => self.inbox.push_back(input),
+                other @ (LaneOutput::Close { .. } | LaneOutput::Word { .. }) => rest.push(other),
+            }
+        }
+        rest
+    }
+
+    /// Whether all is done that does not wait for others or for time.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.inbox.is_empty()
+            && !self.node.is_busy()
+            && self.log.letters.is_empty()
+            && self.log.newest.is_none()
+            && self.log.done.is_none()
+            && self.sending.is_empty()
+            && self.seats.iter().all(|seat| seat.inbox.is_empty())
+    }
+
+    /// Requests that the lanes believe to be under way: none when all is quiet.
+    pub(super) fn requests_in_flight(&self) -> usize {
+        self.in_flight.requests()
+    }
+}
+
+fn draw_sync_us(settings: &Settings, rng: &mut Rng) -> u64 {
+    let (low, high) = settings.sync_us;
+    rng.range(low, high)
+}
+
+fn write_first_snapshot(disk: &SimDisk, settings: &Settings, store: &Store) -> ostler_store::Result<()> {
+    let mut walk = Walk::new(store);
+    let mut writer = SnapshotWriter::create(disk.clone(), walk.zxid(), &settings.snapshot)?;
+    let mut slice = Vec::new();
+    while !walk.next(store, 1000, 1 << 20, &mut slice) {}
+    writer.write(&slice)?;
+    writer.finish(store.last_zxid(), store.config().digest_enabled.then(|| store.digest()))?;
+    Ok(())
+}
