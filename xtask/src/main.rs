@@ -4,6 +4,7 @@
 mod apache;
 mod ci;
 mod differential;
+mod ensemble;
 mod fuzz;
 mod interop;
 mod rng;

@@ -33,7 +33,7 @@ impl Kind {
     /// A short name for reports.
     pub(crate) fn name(&self) -> String {
         match self {
-            Self::Apache(_) => "Apache 3.9.5".to_owned(),
+            Self::Apache(apache) => format!("Apache {}", apache.version()),
             Self::Ostler { lanes, .. } => format!("Ostler (lanes={lanes})"),
         }
     }

@@ -4,13 +4,16 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::super::differential::op;
 use super::super::differential::raw::{Dec, Enc};
 
 /// Requests sent in one write.
 const BATCH: usize = 200;
+
+/// The xid of pings.
+const PING_XID: i32 = -2;
 
 /// A reply: its header's zxid and error, and the bytes behind the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,23 +29,103 @@ pub(crate) struct Client {
     stream: TcpStream,
     reader: BufReader<TcpStream>,
     xid: i32,
+    session: Session,
+}
+
+/// What a client needs to come back to its session on another server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Session {
+    /// The session's id; 0 asks for a new one.
+    pub(crate) id: i64,
+    password: Vec<u8>,
+    /// The last zxid that the client has seen: a server that is behind refuses it.
+    pub(crate) last_zxid: i64,
+}
+
+impl Session {
+    /// A new session for somebody who has seen as much as this one.
+    pub(crate) fn afresh(&self) -> Self {
+        Self { last_zxid: self.last_zxid, ..Self::default() }
+    }
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self { id: 0, password: vec![0; 16], last_zxid: 0 }
+    }
+}
+
+/// How a server answered somebody who wants to come back.
+pub(crate) enum Welcome {
+    /// The session lives on here.
+    Back(Client),
+    /// The session is no more.
+    Expired,
 }
 
 impl Client {
     /// Connects with a new session.
     pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
+        Self::connect_within(address, Duration::from_secs(3_600), Duration::from_secs(60))
+    }
+
+    /// Connects with a new session of this timeout; an answer may take as long as `patience`.
+    pub(crate) fn connect_within(address: SocketAddr, timeout: Duration, patience: Duration) -> Result<Self> {
+        match Self::resume(address, &Session::default(), timeout, patience)? {
+            Welcome::Back(client) => Ok(client),
+            Welcome::Expired => bail!("the server refused the session"),
+        }
+    }
+
+    /// Connects with a session from before.
+    pub(crate) fn resume(
+        address: SocketAddr,
+        session: &Session,
+        timeout: Duration,
+        patience: Duration,
+    ) -> Result<Welcome> {
+        let stream = TcpStream::connect_timeout(&address, patience.min(Duration::from_secs(10)))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let mut client =
-            Self { reader: BufReader::with_capacity(1 << 18, stream.try_clone()?), stream, xid: 0 };
-        let hello = Enc::new().int(0).long(0).int(3_600_000).long(0).buffer(Some(&[0; 16])).byte(0);
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        let reader = BufReader::with_capacity(1 << 16, stream.try_clone()?);
+        let mut client = Self { reader, stream, xid: 0, session: session.clone() };
+        let timeout_ms = i32::try_from(timeout.as_millis())?;
+        let hello = Enc::new()
+            .int(0)
+            .long(session.last_zxid)
+            .int(timeout_ms)
+            .long(session.id)
+            .buffer(Some(&session.password))
+            .byte(0);
         client.stream.write_all(&hello.frame())?;
         let answer = client.frame().context("answer to the handshake")?;
         let mut dec = Dec::new(&answer);
         let (_, timeout) = (dec.int(), dec.int().context("a short handshake answer")?);
-        ensure!(timeout > 0, "the server refused the session");
-        Ok(client)
+        if timeout <= 0 {
+            return Ok(Welcome::Expired);
+        }
+        client.session.id = dec.long().context("no session id")?;
+        client.session.password = dec.buffer().flatten().context("no password")?.to_vec();
+        Ok(Welcome::Back(client))
+    }
+
+    /// The session, for `resume`.
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Tells the server that the client lives.
+    pub(crate) fn ping(&mut self) -> Result<()> {
+        self.stream.write_all(&Enc::new().int(PING_XID).int(op::PING).frame())?;
+        self.reply().map(drop)
+    }
+
+    /// Sends one request and does not wait for an answer.
+    pub(crate) fn send(&mut self, code: i32, body: &[u8]) -> Result<()> {
+        self.xid += 1;
+        let bytes = Enc::new().int(self.xid).int(code).bytes(body).frame();
+        Ok(self.stream.write_all(&bytes)?)
     }
 
     /// Authenticates with the digest scheme.
@@ -61,6 +144,12 @@ impl Client {
 
     /// Many requests, pipelined; the replies in order.
     pub(crate) fn calls(&mut self, requests: &[(i32, Vec<u8>)]) -> Result<Vec<Reply>> {
+        let (replies, end) = self.calls_while_connected(requests);
+        end.map(|()| replies)
+    }
+
+    /// The same, but what was answered before the connection broke is not lost with it.
+    pub(crate) fn calls_while_connected(&mut self, requests: &[(i32, Vec<u8>)]) -> (Vec<Reply>, Result<()>) {
         let mut replies = Vec::with_capacity(requests.len());
         for batch in requests.chunks(BATCH) {
             let mut bytes = Vec::new();
@@ -68,12 +157,17 @@ impl Client {
                 self.xid += 1;
                 bytes.extend_from_slice(&Enc::new().int(self.xid).int(*code).bytes(body).frame());
             }
-            self.stream.write_all(&bytes)?;
+            if let Err(error) = self.stream.write_all(&bytes) {
+                return (replies, Err(error.into()));
+            }
             for _ in batch {
-                replies.push(self.reply()?);
+                match self.reply() {
+                    Ok(reply) => replies.push(reply),
+                    Err(error) => return (replies, Err(error)),
+                }
             }
         }
-        Ok(replies)
+        (replies, Ok(()))
     }
 
     /// Closes the session in order.
@@ -85,8 +179,9 @@ impl Client {
         loop {
             let frame = self.frame()?;
             let mut dec = Dec::new(&frame);
-            let (xid, _, err) = (dec.int(), dec.long(), dec.int().context("a reply without a header")?);
+            let (xid, zxid, err) = (dec.int(), dec.long(), dec.int().context("a reply without a header")?);
             if xid != Some(-1) {
+                self.session.last_zxid = self.session.last_zxid.max(zxid.unwrap_or_default());
                 return Ok(Reply { err, body: dec.rest().to_vec() });
             }
         }

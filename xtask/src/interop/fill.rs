@@ -25,11 +25,12 @@ pub(crate) struct Filled {
 }
 
 /// An access list of one entry.
-fn acl(perms: i32, scheme: &str, id: &str) -> Vec<u8> {
+pub(super) fn acl(perms: i32, scheme: &str, id: &str) -> Vec<u8> {
     Enc::new().int(1).int(perms).string(scheme).string(id).0
 }
 
-fn create(path: &str, data: Option<&[u8]>, acl: &[u8], flags: i32) -> Vec<u8> {
+/// The body of a create.
+pub(super) fn create(path: &str, data: Option<&[u8]>, acl: &[u8], flags: i32) -> Vec<u8> {
     Enc::new().string(path).buffer(data).bytes(acl).int(flags).0
 }
 
@@ -141,7 +142,7 @@ pub(crate) fn fill(address: SocketAddr, nodes: usize) -> Result<Filled> {
 }
 
 /// Create with a child, a check, a change and a short-lived node, all or nothing.
-fn multi(path: &str, open: &[u8]) -> Vec<u8> {
+pub(super) fn multi(path: &str, open: &[u8]) -> Vec<u8> {
     let head = |code: i32| Enc::new().int(code).byte(0).int(-1);
     let mut enc = Enc::new();
     for part in [
@@ -158,7 +159,7 @@ fn multi(path: &str, open: &[u8]) -> Vec<u8> {
 }
 
 /// A multi whose second part fails: it leaves an error transaction and nothing else.
-fn failing_multi(path: &str, open: &[u8]) -> Vec<u8> {
+pub(super) fn failing_multi(path: &str, open: &[u8]) -> Vec<u8> {
     let head = |code: i32| Enc::new().int(code).byte(0).int(-1);
     Enc::new()
         .bytes(&head(op::CREATE).bytes(&create(path, Some(b"never"), open, 0)).0)

@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: other people's clients, and Java's data directories, against Ostler.
 
 pub(crate) mod client;
+mod ensemble;
 mod fill;
 pub(crate) mod java_smoke;
 pub(crate) mod kazoo;
@@ -28,6 +29,11 @@ enum What {
     /// A data directory handed from Ostler to Apache and back, and the other way round.
     #[command(after_help = "Example:\n  cargo xtask interop roundtrip --nodes 100000")]
     Roundtrip(roundtrip::Options),
+    /// Ensembles of Java and Ostler servers in every mixture, with leader changes and every way of synchronisation.
+    #[command(after_help = "Examples:\n  cargo xtask interop ensemble\n  \
+        cargo xtask interop ensemble --only JJO --ops 20000 --leader-changes 4\n  \
+        cargo xtask interop ensemble --java-version 3.8.4")]
+    Ensemble(ensemble::Options),
 }
 
 /// Runs the stage; every part runs even if one before it failed.
@@ -47,5 +53,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
         What::Shell(options) => java_smoke::run(options),
         What::Roundtrip(options) => roundtrip::run(options),
+        What::Ensemble(options) => ensemble::run(options),
     }
 }

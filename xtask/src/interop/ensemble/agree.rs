@@ -1,0 +1,162 @@
+//! Whether all members hold the same tree: every node with every field of its Stat, every digest, and clean logs.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::super::client::Client;
+use super::super::fill::{self, Tree};
+use crate::differential::op;
+use crate::differential::raw::Enc;
+use crate::ensemble::{Ensemble, Member};
+use crate::server::four_letter_word;
+
+/// Each member writes this node by itself from its own member list, with the time of its own clock.
+const LOCAL: &str = "/zookeeper/config";
+
+/// What was compared.
+#[derive(Debug)]
+pub(crate) struct Agreement {
+    /// The tree that all members hold.
+    pub(crate) tree: Tree,
+    /// Digests that at least two members listed for the same zxid.
+    pub(crate) digests: usize,
+}
+
+/// Compares all members that run. Nodes with a time to live and abandoned sessions may still go: members that differ
+/// are looked at again until `patience` is over.
+pub(crate) fn check(ensemble: &Ensemble, patience: Duration) -> Result<Agreement> {
+    let deadline = Instant::now() + patience;
+    let tree = loop {
+        let (path, mut trees) = (barrier(ensemble)?, Vec::new());
+        for member in running(ensemble) {
+            let mut tree = fill::dump(member.address)
+                .with_context(|| format!("read the tree of member {} ({})", member.id, member.kind.name()))?;
+            tree.remove(LOCAL);
+            ensure!(tree.contains_key(&path), "member {} does not show {path} after a sync", member.id);
+            trees.push((member, tree));
+        }
+        match compare(&trees) {
+            Ok(()) => break trees.pop().context("no member runs")?.1,
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_secs(2)),
+        }
+    };
+    let mut lists = Vec::new();
+    for member in running(ensemble) {
+        // The name differs with the release and stands for the same counter.
+        let mismatches = member.metric("zk_digest_mismatches_count");
+        ensure!(
+            mismatches == Some(0.0),
+            "member {} ({}) counts digest mismatches: {mismatches:?}",
+            member.id,
+            member.kind.name()
+        );
+        lists.push((member, digests(member)?));
+    }
+    let mut known: BTreeMap<&str, (&str, u32)> = BTreeMap::new();
+    let mut common = 0;
+    for (member, list) in &lists {
+        for (zxid, digest) in list {
+            match known.get(zxid.as_str()) {
+                None => {
+                    known.insert(zxid, (digest, member.id));
+                }
+                Some((other, _)) if other == digest => common += 1,
+                Some((other, id)) => bail!(
+                    "digest at zxid 0x{zxid}: member {id} has {other}, member {} ({}) has {digest}",
+                    member.id,
+                    member.kind.name()
+                ),
+            }
+        }
+    }
+    Ok(Agreement { tree, digests: common })
+}
+
+fn running(ensemble: &Ensemble) -> impl Iterator<Item = &Member> {
+    ensemble.members().iter().filter(|member| ensemble.is_running(member.id))
+}
+
+/// A write that every member has then seen: written through the first, and a `sync` on each.
+fn barrier(ensemble: &Ensemble) -> Result<String> {
+    let mut path = String::new();
+    for member in running(ensemble) {
+        let what = || format!("a barrier through member {} ({})", member.id, member.kind.name());
+        let mut client = Client::connect(member.address).with_context(what)?;
+        if path.is_empty() {
+            path = format!("/barrier-{}", client.session().last_zxid + i64::from(member.id));
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_nanos();
+            path = format!("{path}-{now}");
+            let open = crate::differential::content::open_acl();
+            let reply = client.call(op::CREATE, &fill::create(&path, None, &open, 0)).with_context(what)?;
+            ensure!(reply.err == 0, "{}: create answered {}", what(), reply.err);
+        }
+        let reply = client.call(op::SYNC, &Enc::new().string("/").0).with_context(what)?;
+        ensure!(reply.err == 0, "{}: sync answered {}", what(), reply.err);
+        client.close().with_context(what)?;
+    }
+    Ok(path)
+}
+
+fn compare(trees: &[(&Member, Tree)]) -> Result<()> {
+    let Some(((first, tree), others)) = trees.split_first() else { bail!("no member runs") };
+    let mut differing = Vec::new();
+    for (member, other) in others {
+        for path in tree.keys().chain(other.keys().filter(|path| !tree.contains_key(*path))) {
+            let (left, right) = (tree.get(path), other.get(path));
+            if left != right {
+                differing.push(format!(
+                    "{path:?}\n  member {} ({}): {}\n  member {} ({}): {}",
+                    first.id,
+                    first.kind.name(),
+                    show(left),
+                    member.id,
+                    member.kind.name(),
+                    show(right)
+                ));
+            }
+        }
+    }
+    let count = differing.len();
+    differing.truncate(6);
+    ensure!(count == 0, "{count} nodes differ between members:\n{}", differing.join("\n"));
+    Ok(())
+}
+
+fn show(node: Option<&(Vec<u8>, Vec<u8>)>) -> String {
+    let hex = |bytes: &[u8]| {
+        let from = bytes.len().saturating_sub(90);
+        bytes[from..].iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    node.map_or_else(|| "not there".to_owned(), |(data, acl)| format!("data {} acl {}", hex(data), hex(acl)))
+}
+
+/// The word `hash`: zxid to digest.
+fn digests(member: &Member) -> Result<BTreeMap<String, String>> {
+    let text = four_letter_word(member.address, "hash")?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(zxid, digest)| (zxid.trim_start_matches("0x").to_owned(), digest.to_owned()))
+        .collect())
+}
+
+/// What Java says at ERROR while members come and go in the way that these runs make them: parts of lines.
+const EXPLAINED: [&str; 0] = [];
+
+/// Lines of members' logs that nobody can explain, and every line about a digest that does not match.
+pub(crate) fn suspicious_lines(ensemble: &Ensemble) -> Vec<String> {
+    let mut found = Vec::new();
+    for member in ensemble.members() {
+        for line in member.log_since(0).lines() {
+            let digest = line.contains("igest mismatch") || line.contains("Digests are not matching");
+            let error = line.contains(" ERROR ") || line.contains("panicked at");
+            if digest || (error && !EXPLAINED.iter().any(|part| line.contains(part))) {
+                found.push(format!("member {} ({}): {line}", member.id, member.kind.name()));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,334 @@
+//! `cargo xtask interop ensemble`: Java and Ostler servers in one ensemble, in every mixture and every role.
+//!
+//! Each case runs twice. First each way of bringing a member up to date is forced, from each kind of leader to each
+//! kind of learner. Then clients work through all members while leaders are stopped and killed; in the end all members
+//! must hold the same tree with the same digests, everything acknowledged must be in it, and no log may complain.
+
+mod agree;
+mod load;
+mod sync;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+
+use crate::apache::{self, Apache};
+use crate::differential::content::SUPER;
+use crate::ensemble::{End, Ensemble};
+use crate::server::{Kind, Setup, build_ostler};
+use load::Load;
+use sync::Way;
+
+/// Options of the stage.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only cases whose name contains this.
+    #[arg(long)]
+    only: Option<String>,
+    /// Operations a case, at least.
+    #[arg(long, default_value_t = 100_000)]
+    ops: u64,
+    /// How often the leader is stopped or killed in a case.
+    #[arg(long, default_value_t = 10)]
+    leader_changes: u32,
+    /// The seed of what the clients send.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Release of the Java members.
+    #[arg(long, default_value = apache::VERSION)]
+    java_version: String,
+    /// Ostler's lanes.
+    #[arg(long, default_value_t = 1)]
+    lanes: u32,
+    /// Check the checker: Java members everywhere.
+    #[arg(long)]
+    java_only: bool,
+    /// Leave out the forced ways of synchronisation.
+    #[arg(long)]
+    no_sync: bool,
+    /// Leave out the load.
+    #[arg(long)]
+    no_load: bool,
+}
+
+/// One mixture; member 1 is the first letter: J for Java, O for Ostler, small for an observer.
+struct Case {
+    name: &'static str,
+    members: &'static str,
+    /// Leader and learner of each forced synchronisation.
+    pairs: &'static [(u32, u32)],
+}
+
+/// The member with the largest id leads first. Member 1 cannot be made to lead, so roles move by moving letters.
+const CASES: [Case; 7] = [
+    Case { name: "2 Java + 1 Ostler, led by Ostler", members: "JJO", pairs: &[(3, 2), (2, 3)] },
+    Case { name: "2 Java + 1 Ostler, led by Java", members: "JOJ", pairs: &[(3, 2), (2, 3)] },
+    Case { name: "1 Java + 2 Ostler, led by Java", members: "OOJ", pairs: &[(3, 2), (2, 3)] },
+    Case { name: "1 Java + 2 Ostler, led by Ostler", members: "OJO", pairs: &[(3, 2), (2, 3)] },
+    Case { name: "3 Ostler", members: "OOO", pairs: &[(3, 2), (2, 3)] },
+    Case { name: "3 Java + 1 Ostler observer", members: "JJJo", pairs: &[(3, 4)] },
+    Case { name: "3 Ostler + 1 Java observer", members: "OOOj", pairs: &[(3, 4)] },
+];
+
+/// What a case counted.
+#[derive(Debug, Default)]
+struct Outcome {
+    acked: u64,
+    refused: u64,
+    unknown: u64,
+    reconnects: u64,
+    leaders: BTreeMap<char, u32>,
+    changes: u32,
+    syncs: Vec<String>,
+    nodes: usize,
+    kept: usize,
+    digests: usize,
+}
+
+/// Runs the cases and prints the table.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let java = Kind::Apache(Apache::install_version(&options.java_version)?);
+    let ours = if options.java_only {
+        java.clone()
+    } else {
+        Kind::Ostler { binary: build_ostler()?, lanes: options.lanes }
+    };
+    let wanted = |case: &&Case| {
+        options.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()) || case.members == only)
+    };
+    let mut table = Vec::new();
+    for case in CASES.iter().filter(wanted) {
+        let started = Instant::now();
+        println!("==== {} ({})", case.name, case.members);
+        let mut outcome = Outcome::default();
+        let ending = run_case(options, case, &java, &ours, &mut outcome);
+        if let Err(error) = &ending {
+            println!("FAILED: {error:#}");
+        }
+        table.push((case, started.elapsed(), outcome, ending.is_ok()));
+    }
+    ensure!(!table.is_empty(), "no case has that name");
+    println!(
+        "\nensembles with Apache {}{}",
+        options.java_version,
+        if options.java_only { " (Java only)" } else { "" }
+    );
+    println!(
+        "| case | members | acknowledged | refused | unknown | leader changes | led by | synchronised | nodes equal | digests equal | kept writes found | time | result |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    let mut failed = 0;
+    for (case, took, outcome, passed) in &table {
+        let leaders: Vec<String> =
+            outcome.leaders.iter().map(|(kind, times)| format!("{kind} {times}x")).collect();
+        failed += usize::from(!passed);
+        println!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {:.0} s | {} |",
+            case.name,
+            case.members,
+            outcome.acked,
+            outcome.refused,
+            outcome.unknown,
+            outcome.changes,
+            leaders.join(", "),
+            outcome.syncs.join(", "),
+            outcome.nodes,
+            outcome.digests,
+            outcome.kept,
+            took.as_secs_f64(),
+            if *passed { "pass" } else { "FAIL" }
+        );
+    }
+    ensure!(failed == 0, "{failed} of {} cases failed", table.len());
+    Ok(())
+}
+
+fn run_case(options: &Options, case: &Case, java: &Kind, ours: &Kind, outcome: &mut Outcome) -> Result<()> {
+    let kinds: Vec<(Kind, bool)> = case
+        .members
+        .chars()
+        .map(|letter| {
+            let kind = if letter.eq_ignore_ascii_case(&'J') { java } else { ours };
+            (kind.clone(), letter.is_ascii_lowercase())
+        })
+        .collect();
+    if !options.no_sync {
+        let mut ensemble = Ensemble::new("sync", &kinds, &setup(true))?;
+        let ending = synchronise(case, &mut ensemble, outcome).and_then(|()| check_logs(&ensemble));
+        keep(&ensemble, case, "sync", ending)?;
+    }
+    if !options.no_load {
+        let mut ensemble = Ensemble::new("mixed", &kinds, &setup(false))?;
+        let ending = work(options, &mut ensemble, outcome).and_then(|()| check_logs(&ensemble));
+        keep(&ensemble, case, "load", ending)?;
+    }
+    Ok(())
+}
+
+/// Keeps the logs of a failure.
+fn keep(ensemble: &Ensemble, case: &Case, part: &str, ending: Result<()>) -> Result<()> {
+    ending.or_else(|error| {
+        let dir = ensemble.keep_logs(&format!("{}-{part}", case.members))?;
+        Err(error.context(format!("{part}; the members' logs are in {}", dir.display())))
+    })
+}
+
+fn check_logs(ensemble: &Ensemble) -> Result<()> {
+    let lines = agree::suspicious_lines(ensemble);
+    ensure!(
+        lines.is_empty(),
+        "{} lines in the logs that nobody explains:\n{}",
+        lines.len(),
+        lines[..lines.len().min(12)].join("\n")
+    );
+    Ok(())
+}
+
+/// What all members are configured with; `forced` keeps sessions alive and the log on disk out of synchronisation.
+pub(super) fn setup(forced: bool) -> Setup {
+    let mut config: Vec<String> = [
+        "tickTime=500",
+        "initLimit=40",
+        "syncLimit=20",
+        "maxClientCnxns=0",
+        "4lw.commands.whitelist=*",
+        "enforceQuota=true",
+        "extendedTypesEnabled=true",
+        "snapCount=20000",
+        "preAllocSize=4096",
+        "admin.enableServer=false",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    config.push(format!("DigestAuthenticationProvider.superDigest={}", SUPER.1));
+    let mut jvm_flags = vec!["-Dzookeeper.log.level=INFO".to_owned()];
+    if forced {
+        config.push("maxSessionTimeout=3600000".to_owned());
+        jvm_flags.push("-Dzookeeper.snapshotSizeFactor=-1".to_owned());
+    }
+    jvm_flags.push("-Dznode.container.checkIntervalMs=2000".to_owned());
+    Setup { config, jvm_flags }
+}
+
+fn synchronise(case: &Case, ensemble: &mut Ensemble, outcome: &mut Outcome) -> Result<()> {
+    for &(leader, learner) in case.pairs {
+        let ways: &[Way] = if ensemble.member(learner).observer {
+            &[Way::Diff, Way::Snap]
+        } else {
+            &[Way::Diff, Way::Snap, Way::Trunc, Way::Forked]
+        };
+        let names = (ensemble.member(leader).letter(), ensemble.member(learner).letter());
+        for way in ways {
+            let what = format!("{way:?} {}->{}", names.0, names.1);
+            let started = Instant::now();
+            sync::force(ensemble, leader, learner, *way)
+                .with_context(|| format!("{what}, {leader} to {learner}"))?;
+            println!(
+                "  {what}, member {leader} to member {learner}: {:.1} s",
+                started.elapsed().as_secs_f64()
+            );
+            outcome.syncs.push(what);
+        }
+    }
+    Ok(())
+}
+
+/// How long the clients go on without the old leader, and then with all, before the next change.
+const PAUSES: [Duration; 2] = [Duration::from_millis(1_200), Duration::from_millis(800)];
+
+fn work(options: &Options, ensemble: &mut Ensemble, outcome: &mut Outcome) -> Result<()> {
+    let first = *ensemble.voters().last().context("no voters")?;
+    ensemble.form(first)?;
+    let load = Load::start(&ensemble.addresses(), options.seed)?;
+    let counts = load.counts.clone();
+    let mut changed = Ok(());
+    for round in 0..options.leader_changes {
+        let due = options.ops * u64::from(round + 1) / u64::from(options.leader_changes + 1);
+        changed = await_progress(&counts, due).and_then(|()| change_leader(ensemble, round, outcome));
+        if changed.is_err() {
+            break;
+        }
+    }
+    if changed.is_ok() {
+        changed = await_progress(&counts, options.ops);
+    }
+    let finished = load.finish();
+    outcome.acked = counts.acked.load(Ordering::Relaxed);
+    outcome.refused = counts.refused.load(Ordering::Relaxed);
+    outcome.unknown = counts.unknown.load(Ordering::Relaxed);
+    outcome.reconnects = counts.reconnects.load(Ordering::Relaxed);
+    changed?;
+    let (kept, counts) = finished?;
+    println!(
+        "  {} acknowledged, {} refused, {} unknown; {} broken connections, sessions: {} closed, {} abandoned, {} moved",
+        outcome.acked,
+        outcome.refused,
+        outcome.unknown,
+        outcome.reconnects,
+        counts.closed.load(Ordering::Relaxed),
+        counts.abandoned.load(Ordering::Relaxed),
+        counts.moved.load(Ordering::Relaxed)
+    );
+    ensemble.await_all()?;
+    let agreement = agree::check(ensemble, Duration::from_secs(60))?;
+    outcome.nodes = agreement.tree.len();
+    outcome.digests = agreement.digests;
+    for kept in &kept {
+        outcome.kept += kept.check(&agreement.tree)?;
+    }
+    ensure!(options.ops < 5_000 || agreement.digests > 0, "no digest was listed by two members");
+    ensure!(outcome.acked * 2 > outcome.refused, "most requests were refused: this run says little");
+    println!(
+        "  {} nodes and {} digests equal, {} kept writes found",
+        outcome.nodes, outcome.digests, outcome.kept
+    );
+    Ok(())
+}
+
+/// Waits until the clients have so many answers; fails when they get none for a minute.
+fn await_progress(counts: &load::Counts, due: u64) -> Result<()> {
+    let (mut last, mut since) = (counts.answered(), Instant::now());
+    loop {
+        let now = counts.answered();
+        if now >= due {
+            return Ok(());
+        }
+        if now > last {
+            (last, since) = (now, Instant::now());
+        }
+        if since.elapsed() > Duration::from_secs(60) {
+            bail!("the clients got no answer for a minute, after {now} answers");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Ends the leader, waits for the next one, and brings the old one back.
+fn change_leader(ensemble: &mut Ensemble, round: u32, outcome: &mut Outcome) -> Result<()> {
+    let old = ensemble.await_leader()?;
+    let end = if round % 2 == 0 { End::Term } else { End::Kill };
+    let started = Instant::now();
+    *outcome.leaders.entry(ensemble.member(old).letter()).or_default() += 1;
+    ensemble.stop(old, end)?;
+    let stopped = started.elapsed();
+    let new = ensemble.await_leader()?;
+    let elected = started.elapsed();
+    std::thread::sleep(PAUSES[0]);
+    ensemble.start(old)?;
+    ensemble.await_serving(old).with_context(|| format!("after leader change {}", round + 1))?;
+    outcome.changes += 1;
+    println!(
+        "  leader change {}: {end:?} of {old} ({}) took {:.1} s, {new} ({}) leads after {:.1} s, all back after {:.1} s",
+        round + 1,
+        ensemble.member(old).letter(),
+        stopped.as_secs_f64(),
+        ensemble.member(new).letter(),
+        elected.as_secs_f64(),
+        started.elapsed().as_secs_f64()
+    );
+    std::thread::sleep(PAUSES[1]);
+    Ok(())
+}
