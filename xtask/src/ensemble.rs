@@ -166,22 +166,29 @@ impl Ensemble {
 
     /// Ends a member and waits until the process is gone.
     pub(crate) fn stop(&mut self, id: u32, end: End) -> Result<()> {
-        let member = &mut self.members[id as usize - 1];
-        let Some(mut child) = member.child.take() else { return Ok(()) };
-        if end == End::Term {
-            signal(child.id(), "TERM");
-            let deadline = Instant::now() + Duration::from_secs(40);
+        self.stop_many(&[id], end)
+    }
+
+    /// Ends members, all at once, and waits until the processes are gone.
+    pub(crate) fn stop_many(&mut self, ids: &[u32], end: End) -> Result<()> {
+        let signal_name = if end == End::Term { "TERM" } else { "KILL" };
+        for id in ids {
+            if let Some(child) = &self.member(*id).child {
+                signal(child.id(), signal_name);
+            }
+        }
+        let deadline = Instant::now() + Duration::from_secs(40);
+        for id in ids {
+            let member = &mut self.members[*id as usize - 1];
+            let Some(mut child) = member.child.take() else { continue };
             while child.try_wait()?.is_none() {
                 if Instant::now() > deadline {
                     let _ = child.kill();
                     let _ = child.wait();
-                    bail!("member {id} ({}) did not stop within 40 s of SIGTERM", member.kind.name());
+                    bail!("member {id} ({}) did not stop within 40 s of {signal_name}", member.kind.name());
                 }
                 std::thread::sleep(Duration::from_millis(5));
             }
-        } else {
-            child.kill()?;
-            child.wait()?;
         }
         Ok(())
     }
@@ -304,9 +311,7 @@ impl Ensemble {
         if running.len() == self.members.len() {
             self.await_level()?;
         }
-        for id in self.ids() {
-            self.stop(id, End::Term)?;
-        }
+        self.stop_many(&self.ids(), End::Term)?;
         self.start(leader)?;
         self.start(partner)?;
         let elected = self.await_leader()?;

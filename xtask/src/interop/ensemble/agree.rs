@@ -29,16 +29,8 @@ pub(crate) struct Agreement {
 pub(crate) fn check(ensemble: &Ensemble, patience: Duration) -> Result<Agreement> {
     let deadline = Instant::now() + patience;
     let tree = loop {
-        let (path, mut trees) = (barrier(ensemble)?, Vec::new());
-        for member in running(ensemble) {
-            let mut tree = fill::dump(member.address)
-                .with_context(|| format!("read the tree of member {} ({})", member.id, member.kind.name()))?;
-            tree.remove(LOCAL);
-            ensure!(tree.contains_key(&path), "member {} does not show {path} after a sync", member.id);
-            trees.push((member, tree));
-        }
-        match compare(&trees) {
-            Ok(()) => break trees.pop().context("no member runs")?.1,
+        match same_tree(ensemble) {
+            Ok(tree) => break tree,
             Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => std::thread::sleep(Duration::from_secs(2)),
         }
@@ -73,6 +65,20 @@ pub(crate) fn check(ensemble: &Ensemble, patience: Duration) -> Result<Agreement
         }
     }
     Ok(Agreement { tree, digests: common })
+}
+
+/// Reads the trees of all members that run; the one that all hold.
+fn same_tree(ensemble: &Ensemble) -> Result<Tree> {
+    let (path, mut trees) = (barrier(ensemble)?, Vec::new());
+    for member in running(ensemble) {
+        let mut tree = fill::dump(member.address)
+            .with_context(|| format!("read the tree of member {} ({})", member.id, member.kind.name()))?;
+        tree.remove(LOCAL);
+        ensure!(tree.contains_key(&path), "member {} does not show {path} after a sync", member.id);
+        trees.push((member, tree));
+    }
+    compare(&trees)?;
+    Ok(trees.pop().context("no member runs")?.1)
 }
 
 fn running(ensemble: &Ensemble) -> impl Iterator<Item = &Member> {
@@ -143,18 +149,32 @@ fn digests(member: &Member) -> Result<BTreeMap<String, String>> {
         .collect())
 }
 
-/// What Java says at ERROR while members come and go in the way that these runs make them: parts of lines.
-const EXPLAINED: [&str; 0] = [];
+/// What Java says at ERROR while members come and go in the way that these runs make them: a part of the line, and
+/// how the line below it starts, which is the exception, if there is one.
+const EXPLAINED: [(&str, &str); 5] = [
+    // A learner went away, or the leader is about to.
+    ("Unexpected exception in LearnerHandler", "java.io.EOFException"),
+    ("Unexpected exception in LearnerHandler", "java.net.Socket"),
+    ("Unexpected exception in LearnerHandler", "java.io.IOException"),
+    ("Unexpected exception in LearnerHandler", "java.lang.InterruptedException"),
+    // A member with transactions of an epoch that ended otherwise: it gets everything.
+    ("fall back to use snapshot", ""),
+];
 
 /// Lines of members' logs that nobody can explain, and every line about a digest that does not match.
 pub(crate) fn suspicious_lines(ensemble: &Ensemble) -> Vec<String> {
     let mut found = Vec::new();
     for member in ensemble.members() {
-        for line in member.log_since(0).lines() {
+        let log = member.log_since(0);
+        let mut lines = log.lines().peekable();
+        while let Some(line) = lines.next() {
+            let below = lines.peek().copied().unwrap_or_default();
+            let explained =
+                |&(part, exception): &(&str, &str)| line.contains(part) && below.starts_with(exception);
             let digest = line.contains("igest mismatch") || line.contains("Digests are not matching");
             let error = line.contains(" ERROR ") || line.contains("panicked at");
-            if digest || (error && !EXPLAINED.iter().any(|part| line.contains(part))) {
-                found.push(format!("member {} ({}): {line}", member.id, member.kind.name()));
+            if digest || (error && !EXPLAINED.iter().any(explained)) {
+                found.push(format!("member {} ({}): {line}\n    {below}", member.id, member.kind.name()));
             }
         }
     }

@@ -118,9 +118,7 @@ fn isolate(ensemble: &mut Ensemble, leader: u32, learner: u32, way: Way) -> Resu
     // Time to get them onto the leader's own disk.
     std::thread::sleep(Duration::from_millis(800));
     // What lies in the sockets of the frozen members must not reach them either.
-    for id in &others {
-        ensemble.stop(*id, End::Kill)?;
-    }
+    ensemble.stop_many(&others, End::Kill)?;
     ensemble.stop(learner, End::Kill)?;
     for id in &others {
         ensemble.start(*id)?;
