@@ -300,13 +300,6 @@ impl Node {
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
-
-    /// What this server is to its clients.
-    #[must_use]
-    pub fn standing(&self) -> PeerStanding {
-        self.standing
-    }
-
     /// Figures for the operator.
     #[must_use]
     pub fn report(&self) -> NodeReport {

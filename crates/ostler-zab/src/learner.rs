@@ -519,7 +519,11 @@ fn continues(last: Zxid, zxid: Zxid) -> bool {
 }
 
 fn check_continues(core: &Core, zxid: Zxid) -> End {
-    if continues(core.history.last(), zxid) { Ok(()) } else { Err(Reason::Violation("a hole in the proposals")) }
+    if continues(core.history.last(), zxid) {
+        Ok(())
+    } else {
+        Err(Reason::Violation("a hole in the proposals"))
+    }
 }
 
 /// About what a packet takes in memory.

@@ -164,7 +164,8 @@ impl Cluster {
 
     pub(super) fn now(&self, place: usize) -> Now {
         let mono_ms = self.now_us / 1000;
-        let wall_ms = WALL_MS + i64::try_from(mono_ms).expect("not for ever") + self.machines[place].wall_jump_ms;
+        let wall_ms =
+            WALL_MS + i64::try_from(mono_ms).expect("not for ever") + self.machines[place].wall_jump_ms;
         Now { mono_ms, wall_ms }
     }
 
@@ -676,7 +677,13 @@ impl Cluster {
             let vote = notification.vote;
             self.trace.say(
                 self.now_us,
-                format_args!("s{} tells s{} {:?} {vote:?} in {}", from + 1, to + 1, notification.state, notification.round),
+                format_args!(
+                    "s{} tells s{} {:?} {vote:?} in {}",
+                    from + 1,
+                    to + 1,
+                    notification.state,
+                    notification.round
+                ),
             );
         }
         let votes = self.votes.entry((from, to)).or_default();
@@ -700,7 +707,8 @@ impl Cluster {
     }
 
     fn vote_arrives(&mut self, from: usize, to: usize) -> Result<(), Violation> {
-        if self.net.is_blocked(from, to) || !self.channels.get(&(to, from)).is_some_and(|channel| channel.up) {
+        if self.net.is_blocked(from, to) || !self.channels.get(&(to, from)).is_some_and(|channel| channel.up)
+        {
             return Ok(());
         }
         let now_us = self.now_us;
@@ -713,8 +721,8 @@ impl Cluster {
             let (body, _) = ostler_wire::quorum::notification::read_frame(&frame)
                 .map_err(|error| violation!("a vote from {}: {error}", from + 1))?
                 .ok_or_else(|| violation!("a vote from {} is cut off", from + 1))?;
-            let notification =
-                Notification::decode(body).map_err(|error| violation!("a vote from {}: {error}", from + 1))?;
+            let notification = Notification::decode(body)
+                .map_err(|error| violation!("a vote from {}: {error}", from + 1))?;
             self.give_peer(to, ostler_zab::Input::Notification { from: id_of(from), notification });
         }
         self.flush_votes(from, to);
@@ -728,7 +736,8 @@ impl Cluster {
             // Whoever starts tries again.
             return Ok(());
         }
-        let whole = [(a, b), (b, a)].iter().all(|key| self.channels.get(key).is_some_and(|channel| channel.up));
+        let whole =
+            [(a, b), (b, a)].iter().all(|key| self.channels.get(key).is_some_and(|channel| channel.up));
         if whole {
             return Ok(());
         }
@@ -922,10 +931,7 @@ impl Cluster {
 /// The first words on a connection for votes, there and back.
 fn greeting(from: usize) -> Result<(), Violation> {
     use ostler_wire::quorum::Greeting;
-    let greeting = Greeting {
-        server: id_of(from),
-        addresses: vec![(format!("10.0.1.{}", from + 1), 3888)],
-    };
+    let greeting = Greeting { server: id_of(from), addresses: vec![(format!("10.0.1.{}", from + 1), 3888)] };
     let mut bytes = Vec::new();
     greeting.encode(true, &mut bytes);
     match Greeting::decode(&bytes) {

@@ -36,7 +36,8 @@ impl Cluster {
             } else {
                 // Whoever slept until later is awake now.
                 let lanes = self.machines[place].member.as_ref().map_or(0, |member| member.seats.len());
-                for event in [Event::Node(place), Event::Log(place), Event::Snapshot(place), Event::Sender(place)]
+                for event in
+                    [Event::Node(place), Event::Log(place), Event::Snapshot(place), Event::Sender(place)]
                 {
                     if self.machines[place].member.as_ref().is_some_and(|member| match event {
                         Event::Node(_) => member.wakes.node < u64::MAX,
@@ -107,19 +108,29 @@ impl Cluster {
                 cluster.machines[leader].member.as_ref().is_some_and(|member| member.node.peer().is_serving())
             })
         })? {
-            return Err(violation!("no leader {} s after all was healed (L1): {}", bound / 1_000_000, self.describe()));
+            return Err(violation!(
+                "no leader {} s after all was healed (L1): {}",
+                bound / 1_000_000,
+                self.describe()
+            ));
         }
         // L3, L4: everybody is in its wake, and every request has come to its end.
         let before = self.ledger.established;
         if !self.run_until_true(bound, |cluster| cluster.is_whole() && cluster.clients_are_settled())? {
-            return Err(violation!("not whole {} s after there was a leader (L3, L4): {}", bound / 1_000_000, self.describe()));
+            return Err(violation!(
+                "not whole {} s after there was a leader (L3, L4): {}",
+                bound / 1_000_000,
+                self.describe()
+            ));
         }
         if self.ledger.established > before + 4 {
-            return Err(violation!("{} elections after all was healed (L6)", self.ledger.established - before));
+            return Err(violation!(
+                "{} elections after all was healed (L6)",
+                self.ledger.established - before
+            ));
         }
         // L2: a commit, by every client that lives.
-        let asked: Vec<usize> =
-            (0..self.patrons.len()).filter(|id| !self.patrons[*id].client.dead).collect();
+        let asked: Vec<usize> = (0..self.patrons.len()).filter(|id| !self.patrons[*id].client.dead).collect();
         for id in &asked {
             let request = Request::set_data("/", format!("end {id}").into_bytes(), -1);
             self.submit(*id, request);
@@ -127,7 +138,11 @@ impl Cluster {
         }
         let bound = settings.ticks_us(5) + 10_000_000;
         if !self.run_until_true(bound, |cluster| cluster.is_whole() && cluster.clients_are_settled())? {
-            return Err(violation!("no commit {} s after all was whole (L2): {}", bound / 1_000_000, self.describe()));
+            return Err(violation!(
+                "no commit {} s after all was whole (L2): {}",
+                bound / 1_000_000,
+                self.describe()
+            ));
         }
         if settings.await_expiry {
             self.await_expiry()?;

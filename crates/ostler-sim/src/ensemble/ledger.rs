@@ -106,7 +106,12 @@ impl Ledger {
     }
 
     /// A server hands a transaction to its log.
-    pub(super) fn on_append(&mut self, place: usize, peer: &Peer, proposal: &Proposal) -> Result<(), Violation> {
+    pub(super) fn on_append(
+        &mut self,
+        place: usize,
+        peer: &Peer,
+        proposal: &Proposal,
+    ) -> Result<(), Violation> {
         let zxid = proposal.zxid;
         match self.proposals.get(&zxid) {
             Some(bytes) if *bytes == proposal.bytes => {}
@@ -167,7 +172,10 @@ impl Ledger {
             Some(at) => at + 1,
             None if zxid == Zxid::ZERO => 0,
             None => {
-                return Err(violation!("server {} was sent a tree of {zxid}, which is not committed", place + 1));
+                return Err(violation!(
+                    "server {} was sent a tree of {zxid}, which is not committed",
+                    place + 1
+                ));
             }
         };
         let book = &mut self.books[place];
@@ -232,7 +240,10 @@ impl Ledger {
                 return Err(violation!("server {} says that it accepted {accepted_epoch} (Z11)", place + 1));
             }
             Packet::LeaderInfo { epoch } if *epoch > book.epochs.accepted => {
-                return Err(violation!("server {} offers epoch {epoch} and has not written it (Z2)", place + 1));
+                return Err(violation!(
+                    "server {} offers epoch {epoch} and has not written it (Z2)",
+                    place + 1
+                ));
             }
             _ => {}
         }
@@ -242,7 +253,10 @@ impl Ledger {
     /// A server votes.
     pub(super) fn on_vote(&mut self, place: usize, vote: Vote) -> Result<(), Violation> {
         let book = &self.books[place];
-        if vote.leader == id_of(place) && (vote.zxid > book.durable || vote.epoch > book.epochs.current.max(i64::from(book.durable.epoch()))) {
+        if vote.leader == id_of(place)
+            && (vote.zxid > book.durable
+                || vote.epoch > book.epochs.current.max(i64::from(book.durable.epoch())))
+        {
             // Once elected it says the epoch that it leads, which is no claim about the past.
             if book.standing.is_none() {
                 return Err(violation!("server {} votes for itself with {vote:?} (Z11)", place + 1));
@@ -266,7 +280,9 @@ impl Ledger {
         match standing {
             Standing::Looking => return Ok(()),
             Standing::Solo => return Err(violation!("server {} is alone", place + 1)),
-            Standing::Leading { .. } if peer.is_serving() => self.on_committed(place, peer.committed(), now_us)?,
+            Standing::Leading { .. } if peer.is_serving() => {
+                self.on_committed(place, peer.committed(), now_us)?
+            }
             Standing::Leading { .. } | Standing::Following { .. } => {}
         }
         if peer.is_serving() && applied > self.last_committed() {

@@ -69,7 +69,12 @@ impl End {
     }
 
     /// Takes a piece; an error says what is wrong with it.
-    pub(super) fn hear(&mut self, piece: Piece, tree: &TreeConfig, out: &mut Vec<Heard>) -> Result<(), String> {
+    pub(super) fn hear(
+        &mut self,
+        piece: Piece,
+        tree: &TreeConfig,
+        out: &mut Vec<Heard>,
+    ) -> Result<(), String> {
         match piece {
             Piece::End => out.push(Heard::End),
             Piece::Packet(packet) => self.take_packet(packet, tree, out),

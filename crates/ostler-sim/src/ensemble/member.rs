@@ -15,8 +15,8 @@ use ostler_store::purge::Purge;
 use ostler_store::sim::SimDisk;
 use ostler_store::{Limits, LogWriter, RestoreOptions, SnapshotWriter, epochs};
 use ostler_tree::{Store, Walk};
-use ostler_wire::quorum::Packet;
 use ostler_wire::Zxid;
+use ostler_wire::quorum::Packet;
 use ostler_zab::{EpochKind, Epochs, Generation, History, LinkId, Proposal};
 
 use super::settings::Settings;
@@ -197,8 +197,11 @@ impl Member {
             retry_at_us: 0,
         };
         let found = Found { last: store.last_zxid(), epochs };
-        let snapshot =
-            (recovered.replayed > 0).then(|| Snapshot { walk: Walk::new(&store), writer: None, walked: false });
+        let snapshot = (recovered.replayed > 0).then(|| Snapshot {
+            walk: Walk::new(&store),
+            writer: None,
+            walked: false,
+        });
         let wakes = Wakes {
             node: u64::MAX,
             log: u64::MAX,
@@ -348,9 +351,7 @@ impl Member {
             wants.parcels.push((link, Parcel::Tree(Bytes::from(bytes))));
             if done {
                 let sending = self.sending.remove(&link).expect("it was just seen");
-                wants.parcels.extend(
-                    sending.behind.into_iter().map(|packet| (link, Parcel::Packet(packet))),
-                );
+                wants.parcels.extend(sending.behind.into_iter().map(|packet| (link, Parcel::Packet(packet))));
             } else {
                 more = true;
             }
@@ -359,7 +360,13 @@ impl Member {
     }
 
     /// A turn of the log's thread: reports what is finished, or takes what waits and does it.
-    pub(super) fn log_turn(&mut self, now_us: u64, settings: &Settings, slow_us: u64, rng: &mut Rng) -> LogTurn {
+    pub(super) fn log_turn(
+        &mut self,
+        now_us: u64,
+        settings: &Settings,
+        slow_us: u64,
+        rng: &mut Rng,
+    ) -> LogTurn {
         if let Some((at, inputs)) = self.log.done.take() {
             if at > now_us {
                 self.log.done = Some((at, inputs));
@@ -386,7 +393,9 @@ impl Member {
                     self.log.letters.pop_front();
                     self.log.roll_pending = true;
                 }
-                Some(LogLetter::Epoch(..) | LogLetter::Truncate(..) | LogLetter::SaveTree(..)) | None => break,
+                Some(LogLetter::Epoch(..) | LogLetter::Truncate(..) | LogLetter::SaveTree(..)) | None => {
+                    break;
+                }
             }
         }
         let took = draw_sync_us(settings, rng) + slow_us;

@@ -68,9 +68,9 @@ pub(crate) fn run(seed: u64, print: bool) -> Result<Report, Violation> {
     }
     let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| live(&mut cluster)));
     match lived {
-        Ok(result) => result.map_err(|violation| {
-            violation!("at {:.6}: {violation}", cluster.now_us as f64 / 1e6)
-        })?,
+        Ok(result) => {
+            result.map_err(|violation| violation!("at {:.6}: {violation}", cluster.now_us as f64 / 1e6))?
+        }
         Err(panic) => {
             let what = panic
                 .downcast_ref::<String>()

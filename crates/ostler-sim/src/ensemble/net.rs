@@ -16,7 +16,13 @@ pub(super) struct Net {
 impl Net {
     pub(super) fn new(servers: usize, clients: usize) -> Self {
         let count = servers + clients;
-        Self { count, servers, blocked: vec![false; count * count], slow_us: vec![0; count * count], number: 0 }
+        Self {
+            count,
+            servers,
+            blocked: vec![false; count * count],
+            slow_us: vec![0; count * count],
+            number: 0,
+        }
     }
 
     /// The place of a client.

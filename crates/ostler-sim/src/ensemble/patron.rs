@@ -169,10 +169,8 @@ impl Cluster {
                 Item::Reply(place) => {
                     self.trace.mix([self.now_us, 6, id as u64, *place as u64]);
                     let op = &self.history.ops[*place];
-                    self.trace.say(
-                        self.now_us,
-                        format_args!("c{id} {place} {:?} is {:?}", op.request, op.outcome),
-                    );
+                    self.trace
+                        .say(self.now_us, format_args!("c{id} {place} {:?} is {:?}", op.request, op.outcome));
                 }
                 other => {
                     self.trace.mix([self.now_us, 7, id as u64, at as u64]);

@@ -154,8 +154,11 @@ impl Settings {
             roll_bytes: *rng.pick(&[0, 0, 0, 3_000, 40_000]),
             ..LogOptions::default()
         };
-        let compression =
-            if rng.one_in(20) { *rng.pick(&[Compression::Gzip, Compression::Snappy]) } else { Compression::None };
+        let compression = if rng.one_in(20) {
+            *rng.pick(&[Compression::Gzip, Compression::Snappy])
+        } else {
+            Compression::None
+        };
         let snapshot = SnapshotOptions {
             compression,
             sync_every_bytes: *rng.pick(&[0, 1_000, 8 << 20]),

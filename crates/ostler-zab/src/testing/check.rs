@@ -63,7 +63,8 @@ impl World {
             .all(|known| own.next().is_none_or(|mine| mine == known || mine.zxid > committed));
         let fresh: Vec<Proposal> = own.take_while(|mine| mine.zxid <= committed).cloned().collect();
         if !agrees {
-            return self.fail(|| format!("s{} leads with a history that contradicts the committed one", node + 1));
+            return self
+                .fail(|| format!("s{} leads with a history that contradicts the committed one", node + 1));
         }
         if fresh.is_empty() {
             return;
@@ -99,7 +100,9 @@ impl World {
             Standing::Leading { epoch } => {
                 self.stats.established += 1;
                 if let Some(other) = self.record.established.insert(epoch, node) {
-                    self.fail(|| format!("epoch {epoch} is established twice, by s{} and s{}", other + 1, node + 1));
+                    self.fail(|| {
+                        format!("epoch {epoch} is established twice, by s{} and s{}", other + 1, node + 1)
+                    });
                 }
                 if !is_prefix(&self.record.truth, &self.nodes[node].disk.log) {
                     self.fail(|| format!("s{} leads epoch {epoch} without all that is committed", node + 1));
@@ -165,7 +168,9 @@ impl World {
     /// Everything in this world agrees and serves; why not, otherwise.
     pub(super) fn disagreement(&self, core: &[usize]) -> Option<String> {
         for &node in core {
-            let Some(running) = &self.nodes[node].running else { return Some(format!("s{} is down", node + 1)) };
+            let Some(running) = &self.nodes[node].running else {
+                return Some(format!("s{} is down", node + 1));
+            };
             if !running.is_serving() {
                 return Some(format!("s{} does not serve: {:?}", node + 1, running.peer.last_end()));
             }

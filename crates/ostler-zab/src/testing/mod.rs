@@ -15,7 +15,6 @@ mod swarm;
 mod tests;
 mod world;
 
-
 pub use actions::Action;
 pub use rng::Rng;
 pub use swarm::{Outcome, run, trace};

@@ -28,7 +28,8 @@ impl World {
                 let disk = &self.nodes[node].disk;
                 let count = disk.upto(upto);
                 if count == 0 || disk.log[count - 1].zxid != upto {
-                    return self.fail(|| format!("s{} is to apply {upto}, which is not on its disk", node + 1));
+                    return self
+                        .fail(|| format!("s{} is to apply {upto}, which is not on its disk", node + 1));
                 }
                 let done = self.nodes[node].running.as_ref().map_or(0, |running| running.applied.len());
                 if count <= done {
@@ -184,7 +185,9 @@ impl World {
                 } else if said != last && said != ostler_wire::Zxid(-1) {
                     Some("not the end of the log")
                 } else {
-                    current_epoch.filter(|current| *current != epochs.current).map(|_| "not what the disk has")
+                    current_epoch
+                        .filter(|current| *current != epochs.current)
+                        .map(|_| "not what the disk has")
                 }
             }
             Packet::Ack { zxid } if zxid.counter() == 0 => {
@@ -297,4 +300,3 @@ impl World {
         }
     }
 }
-

@@ -297,7 +297,8 @@ impl Run {
 
     fn must_serve(&mut self, core: &[usize], who: &str) {
         let limit_ms = self.world.now_ms()
-            + 10 * self.world.setup.tick_ms * (self.world.setup.init_limit_ticks + self.world.setup.sync_limit_ticks);
+            + 10 * self.world.setup.tick_ms
+                * (self.world.setup.init_limit_ticks + self.world.setup.sync_limit_ticks);
         let target = self.world.committed() + 3;
         let (mut since_ms, mut events) = (self.world.now_ms(), 0);
         loop {

@@ -55,9 +55,7 @@ impl Default for Setup {
 
 impl Setup {
     fn quorum(&self) -> Quorum {
-        self.quorum
-            .clone()
-            .unwrap_or_else(|| Quorum::majority((0..self.voters).map(server).collect()))
+        self.quorum.clone().unwrap_or_else(|| Quorum::majority((0..self.voters).map(server).collect()))
     }
 }
 
