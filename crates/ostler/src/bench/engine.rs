@@ -23,8 +23,9 @@ pub(super) const MAX_FRAME: usize = 256 << 20;
 const READ_BYTES: usize = 256 << 10;
 /// How often the loop looks after pings and progress.
 const TICK_NS: u64 = 250_000_000;
-/// How many connections are opened before the first answer is awaited.
-const HANDSHAKES_AT_ONCE: usize = 128;
+/// How many connections are opened before the first answer is awaited. Below the 50 that Java's server lets wait to be
+/// accepted: one more waits a second for its next try, and thousands would outlast the first one's session.
+const HANDSHAKES_AT_ONCE: usize = 32;
 
 /// What a load does with the connections. Times are nanoseconds since the engine began.
 pub(super) trait Load {
