@@ -143,6 +143,8 @@ impl Applier {
     ) -> Vec<(LaneId, LaneBatch)> {
         let mut changes: Vec<Change> = Vec::new();
         let mut letters: Vec<Vec<(Zxid, Letter)>> = (0..self.lanes).map(|_| Vec::new()).collect();
+        // Nobody begins to watch while the store is borrowed exclusively.
+        let watched = (0..self.lanes).any(|lane| watching(LaneId(lane)));
         for _ in 0..BATCH {
             if !self.has_committed() {
                 break;
@@ -155,6 +157,9 @@ impl Applier {
                 self.pending.pop_front().expect("there is one that is committed");
             let zxid = entry.header.zxid;
             let outcome = store.apply(&entry, &mut changes);
+            if !watched {
+                changes.clear();
+            }
             self.applied = zxid;
             if let Some((conn, letter)) = letter_for(&entry, origin, outcome, sessions) {
                 letters[conn.lane().0].push((zxid, letter));

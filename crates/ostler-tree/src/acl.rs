@@ -110,15 +110,22 @@ fn is_anyone(id: &Id) -> bool {
 
 /// The list that a client means: without duplicates, `auth` replaced by who it is. What cannot be stored is
 /// `InvalidAcl`, or `MarshallingError` where Java trips over a missing id.
-pub fn fixup(list: Option<&[RawAcl]>, ids: &[Id], config: &TreeConfig) -> Result<Vec<Acl>, Code> {
+pub fn fixup(list: Option<&[RawAcl]>, ids: &[Id], config: &TreeConfig) -> Result<AclList, Code> {
     let list = list.unwrap_or_default();
     if list.is_empty() {
         return Err(Code::InvalidAcl);
     }
+    if let [raw] = list
+        && raw.perms == perms::ALL
+        && raw.scheme.as_deref() == Some("world")
+        && raw.id.as_deref() == Some("anyone")
+    {
+        return Ok(Arc::clone(everybody()));
+    }
     let mut seen = BTreeSet::new();
     let mut fixed = Vec::new();
     for raw in list {
-        if !seen.insert((raw.perms, &raw.scheme, &raw.id)) {
+        if list.len() > 1 && !seen.insert((raw.perms, &raw.scheme, &raw.id)) {
             continue;
         }
         let scheme = raw.scheme.as_deref().ok_or(Code::InvalidAcl)?;
@@ -137,7 +144,13 @@ pub fn fixup(list: Option<&[RawAcl]>, ids: &[Id], config: &TreeConfig) -> Result
         }
         fixed.push(Acl::new(raw.perms, scheme, id));
     }
-    Ok(fixed)
+    Ok(fixed.into())
+}
+
+/// The list that nearly every client sends, once for all.
+fn everybody() -> &'static AclList {
+    static EVERYBODY: std::sync::LazyLock<AclList> = std::sync::LazyLock::new(|| Acl::open().into());
+    &EVERYBODY
 }
 
 fn expand_auth(perms: i32, ids: &[Id], config: &TreeConfig, fixed: &mut Vec<Acl>) -> Result<(), Code> {
@@ -293,10 +306,12 @@ mod tests {
         assert_eq!(fixup(None, &ids, &config), Err(Code::InvalidAcl));
         assert_eq!(fix(&[]), Err(Code::InvalidAcl));
         let world = raw(31, "world", "anyone");
-        assert_eq!(fix(&[world.clone(), world]), Ok(Acl::open()));
+        assert_eq!(fix(&[world.clone(), world.clone()]), Ok(Acl::open().into()));
+        assert_eq!(fix(&[world]), Ok(Acl::open().into()));
+        assert_eq!(fix(&[raw(30, "world", "anyone")]), Ok([Acl::world(30)].into()));
         assert_eq!(
             fix(&[raw(3, "auth", "x")]),
-            Ok(vec![Acl::new(3, "digest", "a:1"), Acl::new(3, "digest", "b:2")])
+            Ok([Acl::new(3, "digest", "a:1"), Acl::new(3, "digest", "b:2")].into())
         );
         assert_eq!(fixup(Some(&[raw(3, "auth", "")]), &ids[..1], &config), Err(Code::InvalidAcl));
         for (scheme, id, code) in [
@@ -313,7 +328,7 @@ mod tests {
             assert_eq!(fix(&[raw(1, scheme, id)]), Err(code), "{scheme}:{id}");
         }
         for (scheme, id) in [("digest", "u:h"), ("digest", ":h"), ("ip", "::1/64")] {
-            assert_eq!(fix(&[raw(1, scheme, id)]), Ok(vec![Acl::new(1, scheme, id)]), "{scheme}:{id}");
+            assert_eq!(fix(&[raw(1, scheme, id)]), Ok([Acl::new(1, scheme, id)].into()), "{scheme}:{id}");
         }
         let null = |scheme: Option<&str>| RawAcl { perms: 1, scheme: scheme.map(Into::into), id: None };
         assert_eq!(fix(&[null(None)]), Err(Code::InvalidAcl));

@@ -2,10 +2,12 @@
 //! It holds only the nodes that differ, each with the transaction that changed it last, and is told what has been
 //! applied. Answers to `outstandingChanges` of Java's `ZooKeeperServer` and its `ChangeRecord`.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use ostler_wire::disk::StatPersisted;
 use ostler_wire::{SessionId, Zxid};
 
@@ -31,6 +33,8 @@ struct Pending {
     zxid: Zxid,
     /// `None` once it is deleted.
     view: Option<View>,
+    /// What the node adds to the tree's digest.
+    digest: u64,
 }
 
 #[derive(Debug)]
@@ -95,8 +99,10 @@ impl Outstanding {
             && touched.zxid <= zxid
         {
             let touched = self.order.pop_front().expect("there is a front");
-            if self.by_path.get(&touched.path).is_some_and(|pending| pending.zxid <= zxid) {
-                self.by_path.remove(&touched.path);
+            if let EntryRef::Occupied(entry) = self.by_path.entry_ref(&*touched.path)
+                && entry.get().zxid <= zxid
+            {
+                entry.remove();
             }
             self.forget_ephemeral(&touched, VecDeque::pop_front);
         }
@@ -181,31 +187,39 @@ impl Outstanding {
     /// was not there before.
     pub(crate) fn put(&mut self, store: &Store, zxid: Zxid, path: &str, view: Option<View>, created: bool) {
         let path = key(path);
-        let mut digest = self.digest(store);
-        if self.digest_enabled && digest::covers(path) {
-            let before = if created { None } else { self.view(store, path) };
-            let of = |view: &View| digest::of(view.crc, &view.stat);
-            digest =
-                digest.wrapping_sub(before.as_ref().map_or(0, of)).wrapping_add(view.as_ref().map_or(0, of));
-        }
-        self.digest = digest;
-        let lifetime = view.as_ref().map(|view| Lifetime::of(view.stat.ephemeral_owner, self.extended_types));
-        let shared: Arc<str> = match self.by_path.get_key_value(path) {
-            Some((shared, _)) => shared.clone(),
-            None => path.into(),
+        let counts = self.digest_enabled && digest::covers(path);
+        let after = match &view {
+            Some(view) if counts => digest::of(view.crc, &view.stat),
+            _ => 0,
         };
+        let lifetime = view.as_ref().map(|view| Lifetime::of(view.stat.ephemeral_owner, self.extended_types));
         let ephemeral_of = match lifetime {
             Some(Lifetime::Session(id)) if created => Some(SessionId(id)),
             _ => None,
         };
+        let sum = self.digest(store);
+        let pending = Pending { zxid, view, digest: after };
+        let (shared, before, replaced) = match self.by_path.entry_ref(path) {
+            EntryRef::Occupied(mut entry) => {
+                let replaced = entry.insert(pending);
+                (Arc::clone(entry.key()), replaced.digest, Some(replaced))
+            }
+            EntryRef::Vacant(entry) => {
+                let known = if created || !counts { None } else { store.tree.find(path) };
+                let before = known.map_or(0, |id| store.tree.node(id).digest());
+                let path: Arc<str> = path.into();
+                entry.insert_with_key(Arc::clone(&path), pending);
+                (path, before, None)
+            }
+        };
+        self.digest = sum.wrapping_sub(before).wrapping_add(after);
         if let Some(session) = ephemeral_of {
-            self.ephemerals.entry(session).or_default().push_back(shared.clone());
+            self.ephemerals.entry(session).or_default().push_back(Arc::clone(&shared));
         }
-        self.order.push_back(Touched { zxid, path: shared.clone(), ephemeral_of });
-        let before = self.by_path.insert(shared.clone(), Pending { zxid, view });
         if let Some(undo) = &mut self.undo {
-            undo.changes.push((shared, before));
+            undo.changes.push((Arc::clone(&shared), replaced));
         }
+        self.order.push_back(Touched { zxid, path: shared, ephemeral_of });
     }
 
     /// From here on changes can be taken back.

@@ -181,7 +181,7 @@ impl Decision<'_> {
         self.permit(&node.acl, perms::ADMIN)?;
         let version = next_version(node.stat.aversion, version)?;
         node.stat.aversion = version;
-        node.acl = Some(list.into());
+        node.acl = Some(list);
         let acl = node.acl.clone();
         self.put(&path, Some(node), false);
         Ok(Txn::SetAcl { path, acl, version })

@@ -51,7 +51,7 @@ impl Decision<'_> {
             (parent.stat.cversion, parent.stat.pzxid) = (parent_cversion, self.zxid.0);
         }
         self.put(path::parent(&path), Some(parent), false);
-        let acl = Some(acl.into());
+        let acl = Some(acl);
         let view = View {
             stat: created_stat(kind, self.asker.session, self.zxid, self.time_ms),
             children: 0,

@@ -89,7 +89,7 @@ impl Walk {
                     self.stack.push(Frame { id: ROOT, next: 0, parent_len: 0 });
                     self.stage = Stage::Nodes;
                 }
-                Stage::Nodes => self.step(store, out),
+                Stage::Nodes => self.write_children(store, &mut left, end, out),
                 Stage::Done => {}
             }
         }
@@ -113,34 +113,38 @@ impl Walk {
         }
     }
 
-    /// The next node below the top of the stack, or one step up.
-    fn step(&mut self, store: &Store, out: &mut Vec<u8>) {
-        let Some(top) = self.stack.last_mut() else {
+    /// The nodes below the top of the stack up to the first that has children of its own; or one step up.
+    fn write_children(&mut self, store: &Store, left: &mut usize, end: usize, out: &mut Vec<u8>) {
+        let Some(top) = self.stack.last() else {
             out.put_string("/");
             self.stage = Stage::Done;
             return;
         };
-        let Some((child, next)) = store.tree.child_from(top.id, top.next) else {
-            let parent_len = top.parent_len;
-            self.stack.pop();
-            self.path.truncate(parent_len);
-            return;
-        };
-        top.next = next;
-        let node = store.tree.node(child);
-        // One from beyond the newest transaction is no news but came with a snapshot whose log was lost.
-        if node.czxid() > self.zxid.0 && node.czxid() <= store.last_zxid().0 {
-            return;
+        let (parent, parent_len) = (self.stack.len() - 1, top.parent_len);
+        for (child, next) in store.tree.children_from(top.id, top.next) {
+            self.stack[parent].next = next;
+            let node = store.tree.node(child);
+            // One from beyond the newest transaction is no news but came with a snapshot whose log was lost.
+            let is_news = node.czxid() > self.zxid.0 && node.czxid() <= store.last_zxid().0;
+            if !is_news {
+                let path_len = self.path.len();
+                self.path.push('/');
+                self.path.push_str(node.name());
+                self.write_node(store, child, out);
+                if store.tree.child_count(child) > 0 {
+                    self.stack.push(Frame { id: child, next: 0, parent_len: path_len });
+                    return;
+                }
+                self.path.truncate(path_len);
+            }
+            // The caller has counted the first.
+            if *left == 0 || out.len() >= end {
+                return;
+            }
+            *left -= 1;
         }
-        let parent_len = self.path.len();
-        self.path.push('/');
-        self.path.push_str(node.name());
-        self.write_node(store, child, out);
-        if store.tree.child_count(child) > 0 {
-            self.stack.push(Frame { id: child, next: 0, parent_len });
-        } else {
-            self.path.truncate(parent_len);
-        }
+        self.stack.pop();
+        self.path.truncate(parent_len);
     }
 
     fn write_session(&mut self, at: usize, out: &mut Vec<u8>) {

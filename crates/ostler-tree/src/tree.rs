@@ -84,8 +84,8 @@ impl Tree {
     pub(crate) fn child(&self, parent: u32, name: &str) -> Option<u32> {
         let set = self.set(parent)?;
         let low = self.key(name, 0);
-        set.range(low..)
-            .take_while(|key| *key >> 32 == low >> 32)
+        // Bounded above as well: an open end is looked for at the other end of the set.
+        set.range(low..=low | u64::from(u32::MAX))
             .map(|key| id_of(*key))
             .find(|id| self.node(*id).name_bytes() == name.as_bytes())
     }
@@ -101,10 +101,10 @@ impl Tree {
         self.set(id).unwrap_or(&EMPTY).iter().map(|key| id_of(*key))
     }
 
-    /// The first child at or after a key, with the key from which to go on.
-    pub(crate) fn child_from(&self, id: u32, key: u64) -> Option<(u32, u64)> {
-        let found = *self.set(id)?.range(key..).next()?;
-        Some((id_of(found), found + 1))
+    /// The children of a node from a key on, each with the key from which to go on behind it.
+    pub(crate) fn children_from(&self, id: u32, key: u64) -> impl Iterator<Item = (u32, u64)> + use<'_> {
+        static EMPTY: BTreeSet<u64> = BTreeSet::new();
+        self.set(id).unwrap_or(&EMPTY).range(key..).map(|key| (id_of(*key), key + 1))
     }
 
     /// Every node from this one down, parents first.

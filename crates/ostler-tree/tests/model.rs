@@ -128,7 +128,7 @@ impl Model {
                 self.permit(node, perms::ADMIN, asker.ids)?;
                 expect(node.stat.aversion, *version)?;
                 let node = self.nodes.get_mut(path).unwrap();
-                node.acl = Some(list);
+                node.acl = Some(list.to_vec());
                 node.stat.aversion += 1;
                 Ok(vec![])
             }
@@ -183,7 +183,7 @@ impl Model {
             ..StatPersisted::default()
         };
         let data = create.data.as_ref().map(|data| data.to_vec());
-        self.nodes.insert(path.clone(), Record { data, acl: Some(list), stat });
+        self.nodes.insert(path.clone(), Record { data, acl: Some(list.to_vec()), stat });
         Ok(vec![(EventType::NodeCreated, path)])
     }
 
