@@ -10,6 +10,7 @@ pub mod four_letter;
 mod inbox;
 mod lane_loop;
 mod limits;
+mod linger;
 mod log_thread;
 mod member;
 mod node_loop;

@@ -19,6 +19,7 @@ use crate::disk_work::DiskWork;
 use crate::exit;
 use crate::four_letter::report::Summary;
 use crate::inbox::{Inbox, NodeLetter};
+use crate::linger::Linger;
 
 /// The pause between two looks at a full disk.
 const RETRY: Duration = Duration::from_secs(1);
@@ -98,21 +99,21 @@ struct Batch {
 impl<D: Disk> LogThread<D> {
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
+        let mut linger = Linger::default();
+        let mut synced = (0, Duration::ZERO);
         loop {
             let mut batch = Batch::default();
-            let mut running = match self.letters.recv() {
-                Ok(letter) => self.take(letter, &mut batch),
-                Err(_) => false,
-            };
-            let began = Instant::now();
-            while running && batch.txns < self.pace.max_batch {
-                match self.next(began) {
-                    Ok(letter) => running = self.take(letter, &mut batch),
-                    Err(TryRecvError::Empty) => break,
-                    Err(TryRecvError::Disconnected) => running = false,
-                }
+            let mut running = self.take_waiting(&mut batch);
+            let (durable, took) = synced;
+            if durable > 0 {
+                linger.on_sync(durable, took, batch.txns);
             }
-            self.commit(&batch);
+            if running && batch.txns == 0 {
+                running = self.letters.recv().is_ok_and(|letter| self.take(letter, &mut batch))
+                    && self.take_waiting(&mut batch);
+            }
+            running = running && self.linger(&linger, &mut batch);
+            synced = (batch.txns, self.commit(&batch));
             if !running {
                 // Gives back what is reserved, so that the next start need not look through it.
                 self.writer.roll();
@@ -121,15 +122,44 @@ impl<D: Disk> LogThread<D> {
         }
     }
 
-    fn next(&self, began: Instant) -> Result<LogLetter, TryRecvError> {
-        let left = self.pace.flush_delay.saturating_sub(began.elapsed());
-        if left.is_zero() {
-            return self.letters.try_recv();
+    /// Takes what waits, up to a whole batch. Whether to go on.
+    fn take_waiting(&mut self, batch: &mut Batch) -> bool {
+        while batch.txns < self.pace.max_batch {
+            let running = match self.letters.try_recv() {
+                Ok(letter) => self.take(letter, batch),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => false,
+            };
+            if !running {
+                return false;
+            }
         }
-        self.letters.recv_timeout(left).map_err(|error| match error {
-            RecvTimeoutError::Timeout => TryRecvError::Empty,
-            RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
-        })
+        true
+    }
+
+    /// Waits for what may come soon. Whether to go on.
+    fn linger(&mut self, linger: &Linger, batch: &mut Batch) -> bool {
+        let (patience, wanted) = if self.pace.flush_delay.is_zero() {
+            (linger.patience(batch.txns), linger.expected().min(self.pace.max_batch))
+        } else {
+            (self.pace.flush_delay, self.pace.max_batch)
+        };
+        let began = Instant::now();
+        while batch.txns > 0 && batch.txns < wanted {
+            let left = patience.saturating_sub(began.elapsed());
+            if left.is_zero() {
+                break;
+            }
+            let running = match self.letters.recv_timeout(left) {
+                Ok(letter) => self.take(letter, batch),
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) => false,
+            };
+            if !running {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether to go on.
@@ -208,8 +238,9 @@ impl<D: Disk> LogThread<D> {
         done
     }
 
-    fn commit(&mut self, batch: &Batch) {
-        let Some((zxid, generation)) = batch.newest else { return };
+    /// Makes a batch durable and says so; yields how long that took.
+    fn commit(&mut self, batch: &Batch) -> Duration {
+        let Some((zxid, generation)) = batch.newest else { return Duration::ZERO };
         let mut told_full = false;
         let began = loop {
             let began = Instant::now();
@@ -230,8 +261,10 @@ impl<D: Disk> LogThread<D> {
             info!("there is space for the transaction log again");
             self.node.push(NodeLetter::Input(Input::LogRoom));
         }
-        self.note_sync(began.elapsed(), zxid);
+        let took = began.elapsed();
+        self.note_sync(took, zxid);
         self.node.push(NodeLetter::Input(Input::Persisted { zxid, generation }));
+        took
     }
 
     fn fail(&self, cause: &ostler_store::Error) -> ! {
