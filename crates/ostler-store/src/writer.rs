@@ -54,7 +54,14 @@ struct Current<D: Disk> {
     at: u64,
     /// Up to where space is reserved.
     reserved: u64,
+    /// Up to where the file was written, with zeros beyond the last record.
+    zeroed: u64,
 }
+
+/// Zeros are written ahead of the records in steps of so many bytes.
+const ZERO_STEP: u64 = 256 << 10;
+/// Commits of more bytes are better off without.
+const SMALL_COMMIT: usize = 16 << 10;
 
 impl<D: Disk> LogWriter<D> {
     /// A writer that goes on after a zxid, in a new file.
@@ -169,11 +176,19 @@ impl<D: Disk> LogWriter<D> {
         if sync_early {
             self.disk.sync_data(&current.file)?;
         }
-        self.disk.write_at(&current.file, current.at, &self.pending)?;
+        let length = self.pending.len();
+        let end = current.at + length as u64;
+        let covered = length > SMALL_COMMIT || end <= current.zeroed || !self.options.force_sync;
+        let zeros = if covered { 0 } else { zeros_behind(end, current.reserved) };
+        self.pending.resize(length + zeros, 0);
+        let written = self.disk.write_at(&current.file, current.at, &self.pending);
+        self.pending.truncate(length);
+        written?;
         if self.options.force_sync && !sync_early {
             self.disk.sync_data(&current.file)?;
         }
-        current.at += self.pending.len() as u64;
+        current.at = end;
+        current.zeroed = current.zeroed.max(end + zeros as u64);
         self.pending.clear();
         self.pending_count = 0;
         self.durable = self.last;
@@ -201,7 +216,8 @@ impl<D: Disk> LogWriter<D> {
         if !zoo::is(Mutation::NoDirSyncOfLog) {
             self.disk.sync_dir(Dir::Log).map_err(full_or)?;
         }
-        Ok(Current { path, file, at: FILE_HEADER_LEN as u64, reserved: FILE_HEADER_LEN as u64 })
+        let at = FILE_HEADER_LEN as u64;
+        Ok(Current { path, file, at, reserved: at, zeroed: at })
     }
 
     /// A log of this name is there: left by a crash before its first record was durable, or by a failed attempt.
@@ -261,4 +277,26 @@ impl<D: Disk> LogWriter<D> {
 
 fn full_or(error: DiskError) -> Error {
     if error.is_full() { Error::Full(error) } else { error.into() }
+}
+
+/// How many zeros to write behind records that end here. A sync of space that is reserved and was never written has to
+/// change the file system's books as well; over zeros it has not. For small commits these are most of their cost,
+/// and they are paid once in many commits this way.
+fn zeros_behind(end: u64, reserved: u64) -> usize {
+    let upto = end.next_multiple_of(ZERO_STEP).min(reserved);
+    usize::try_from(upto.saturating_sub(end)).expect("no more than a step")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_go_to_the_end_of_a_step_and_not_beyond_what_is_reserved() {
+        assert_eq!(zeros_behind(100, 64 << 20) as u64, ZERO_STEP - 100);
+        assert_eq!(zeros_behind(ZERO_STEP, 64 << 20), 0);
+        assert_eq!(zeros_behind(ZERO_STEP + 1, 64 << 20) as u64, ZERO_STEP - 1);
+        assert_eq!(zeros_behind(100, 1000), 900);
+        assert_eq!(zeros_behind(1000, 1000), 0);
+    }
 }
