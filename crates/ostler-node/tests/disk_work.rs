@@ -277,7 +277,8 @@ fn a_received_tree_is_all_or_nothing() {
     let mut cases = Vec::new();
     for one_directory in [true, false] {
         for (name, world, _) in histories(one_directory) {
-            for zxid in [z(1, 7), z(1, 9), z(2, 0), z(4, 4)] {
+            let points: &[Zxid] = if one_directory { &[z(1, 9), z(4, 4)] } else { &[z(1, 7), z(2, 0)] };
+            for zxid in points.iter().copied() {
                 cases.push((format!("{name}, to {zxid}"), world.disk.fork(), world.digests.clone(), zxid));
             }
         }
@@ -296,7 +297,11 @@ fn a_received_tree_is_all_or_nothing() {
         }
     }
     for (name, disk, digests, zxid) in cases {
-        for compression in [Compression::None, Compression::Snappy] {
+        for compression in [Compression::None, Compression::Gzip] {
+            // The other name may rank on the other side of a snapshot of the same zxid.
+            if compression == Compression::Gzip && !name.contains("beyond") {
+                continue;
+            }
             let theirs = received(zxid);
             at_every_call(
                 &disk,

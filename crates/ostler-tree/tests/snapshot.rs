@@ -152,7 +152,12 @@ fn the_digest_of_a_snapshot_is_compared() {
     assert_eq!((load(section(1, 5)).mismatches, load(section(1, 5)).first_mismatch), (1, Some(Zxid(1))));
     assert_eq!((load(section(2, 5)).mismatches, load(section(2, 5)).pending), (0, true));
     // From an epoch before the name of the file.
-    assert_eq!((load(section(0, 5)).mismatches, load(section(0, 5)).pending), (0, false));
+    let later = body.load(TreeConfig::default(), Zxid(2), section(1, 5)).digest_check();
+    assert_eq!((later.mismatches, later.pending), (0, false));
+    // None was known: nobody says when the tree is that of one zxid.
+    assert_eq!((load(section(0, 5)).mismatches, load(section(0, 5)).pending), (0, true));
+    let empty = body.load(TreeConfig::default(), Zxid::ZERO, section(0, 5)).digest_check();
+    assert_eq!((empty.mismatches, empty.pending), (0, false));
 }
 
 #[test]

@@ -77,7 +77,8 @@ impl RestoreSink for Naive {
 
     fn end_snapshot(&mut self, zxid: Zxid, digest: Option<SnapshotDigest>) -> Result<(), String> {
         self.last = zxid;
-        self.pending_digest = digest;
+        // One of no zxid says that none was known.
+        self.pending_digest = digest.filter(|digest| digest.zxid.0 != 0);
         self.settle_snapshot_digest();
         Ok(())
     }
