@@ -120,7 +120,7 @@ impl Election {
     /// Begins a new round after `round`. `vote` is for this server itself, or one that cannot win if it may not.
     pub(crate) fn new(me: ServerId, vote: Vote, round: i64, now_ms: u64) -> Self {
         let Vote { leader, zxid, epoch } = vote;
-        let round = round + 1;
+        let round = round.saturating_add(1);
         let first = Ballot { state: State::Looking, leader, zxid, epoch, round, of_this_round: true };
         Self {
             me,
@@ -210,15 +210,15 @@ impl Election {
         if ballot.round < self.round {
             return Step::default();
         }
+        if ballot.leader == self.me && (ballot.zxid, ballot.epoch) != (self.first.zxid, self.first.epoch) {
+            // What this server had when it voted in an earlier life, and has no longer: its log was cut since. Only a
+            // new round makes the others forget it.
+            self.begin_round(ballot.round.saturating_add(1), None, electorate.quorum);
+            return Step { tell: true, elected: self.count(now_ms, electorate) };
+        }
         let mut tell = false;
         if ballot.round > self.round {
-            self.round = ballot.round;
-            self.votes.clear();
-            let own = Ballot { round: self.round, ..self.first };
-            self.adopt(
-                if self.prefers(&ballot, &own, electorate.quorum) { ballot } else { own },
-                electorate.quorum,
-            );
+            self.begin_round(ballot.round, Some(ballot), electorate.quorum);
             tell = true;
         } else if self.prefers(&ballot, &self.proposal, electorate.quorum) {
             self.adopt(ballot, electorate.quorum);
@@ -226,6 +226,13 @@ impl Election {
         }
         self.votes.insert(from, ballot);
         Step { tell, elected: self.count(now_ms, electorate) }
+    }
+
+    fn begin_round(&mut self, round: i64, heard: Option<Ballot>, quorum: &JointQuorum) {
+        self.round = round;
+        self.votes.clear();
+        let own = Ballot { round, ..self.first };
+        self.adopt(heard.filter(|heard| self.prefers(heard, &own, quorum)).unwrap_or(own), quorum);
     }
 
     fn adopt(&mut self, ballot: Ballot, quorum: &JointQuorum) {
@@ -283,7 +290,6 @@ impl Election {
         }
         self.settled.insert(from, ballot);
         if self.is_established(&self.settled, &ballot, quorum) {
-            self.round = ballot.round;
             return Some(elected);
         }
         None

@@ -231,10 +231,12 @@ impl Learner {
             return Err(Reason::Violation("the leader did not offer an epoch first"));
         };
         self.epoch = epoch;
-        if epoch < core.epochs.accepted {
+        // Nobody counts on the promise of an observer, so it need not stay outside until the next election.
+        let bound = if self.observer { core.epochs.current } else { core.epochs.accepted };
+        if epoch < bound {
             return Err(Reason::OldEpoch);
         }
-        if epoch == core.epochs.accepted {
+        if epoch <= core.epochs.accepted {
             // Promised before, perhaps to another leader of that epoch: not to be counted again.
             self.phase = Phase::ExpectPlan;
             let last = if self.need_snapshot { NOTHING } else { core.history.persisted() };
@@ -259,7 +261,7 @@ impl Learner {
         core.close(link, Reason::CannotTruncate);
         let (epoch, leader) = (self.epoch, self.leader);
         *self = Self::new(core, leader, now_ms);
-        self.need_snapshot = epoch == core.epochs.accepted;
+        self.need_snapshot = epoch <= core.epochs.accepted;
         Ok(())
     }
 

@@ -354,7 +354,8 @@ impl Peer {
 
     fn on_elected(&mut self, elected: Elected, now_ms: u64) {
         self.elected = Some(elected);
-        self.round = elected.round;
+        // The round of a leader that was there before may be lower; the own one does not go back.
+        self.round = self.round.max(elected.round);
         self.role_since_ms = now_ms;
         if elected.leader == self.core.me() {
             let mut leader = Leader::new(&mut self.core, now_ms);
@@ -396,16 +397,16 @@ impl Peer {
         }
         if !quorum.has_voter(from) {
             // An observer, or a server that is to join: it asks, and is told.
-            return self.answer(from, self.round);
+            if notification.state == PeerState::Looking {
+                self.answer(from, self.round);
+            }
+            return;
         }
         match &mut self.role {
             Role::Solo(_) | Role::Settling => {}
             Role::Looking(election) => {
                 if notification.state == PeerState::Looking && notification.round < election.round() {
-                    // Only a voter's answer helps; one that has no vote is answered itself, and so on without an end.
-                    if quorum.has_voter(self.core.me()) {
-                        self.answer(from, self.round);
-                    }
+                    self.answer(from, self.round);
                     return;
                 }
                 let electorate = Electorate { quorum, connected: &self.connected };
@@ -423,6 +424,10 @@ impl Peer {
 
     /// Tells a server that looks how things stand here.
     fn answer(&mut self, to: ServerId, round: i64) {
+        if !self.core.config.quorum.has_voter(self.core.me()) {
+            // Nobody counts it. And a voter answers whoever has no vote: the answers would go on without an end.
+            return;
+        }
         let vote = match (&self.role, self.elected) {
             (Role::Looking(election), _) => election.vote(),
             (_, Some(Elected { leader, zxid, epoch, .. })) => {

@@ -82,7 +82,7 @@ fn manner(rng: &mut Rng) -> Manner {
     Manner {
         faults: *rng.pick(&[2, 8, 20, 60]),
         time: *rng.pick(&[2, 10, 40]),
-        propose: *rng.pick(&[5, 30, 100]),
+        propose: *rng.pick(&[5, 30, 100, 200]),
         crash: 20 + some(rng, 100),
         power: some(rng, 30),
         cut: some(rng, 100),
@@ -90,8 +90,8 @@ fn manner(rng: &mut Rng) -> Manner {
         block: some(rng, 60),
         full: some(rng, 20),
         restart: 50 + rng.below(100),
-        slow_disks: if rng.permille(500) { rng.below(32) } else { 0 },
-        slow_links: if rng.permille(300) { rng.below(32) } else { 0 },
+        slow_disks: if rng.permille(700) { rng.below(32) } else { 0 },
+        slow_links: if rng.permille(500) { rng.below(32) } else { 0 },
         steps: 300 + rng.below(900),
     }
 }
