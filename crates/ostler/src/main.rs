@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a command talks to whoever runs it")]
 
 mod bench;
+mod ensemble;
 mod server;
 
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 Examples:
   ostler                         a server on port 2181, data in ./ostler-data
   ostler server conf/zoo.cfg     a server as zoo.cfg says
+  ostler ensemble                a local ensemble of three servers
   ostler bench get --help        how fast is it?")]
 struct Cli {
     #[command(subcommand)]
@@ -30,12 +32,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Server(server::Args),
+    Ensemble(ensemble::Args),
     Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command.unwrap_or_else(|| Command::Server(server::Args::default())) {
         Command::Server(args) => server::run(args),
+        Command::Ensemble(args) => ensemble::run(args),
         Command::Bench(args) => match bench::run(args) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
