@@ -183,12 +183,7 @@ impl Server {
 
     /// What a four-letter word answers.
     pub(crate) fn word(&self, word: &str) -> String {
-        let mut stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.write_all(word.as_bytes()).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
+        self::word(self.address(), word)
     }
 
     /// Resident memory in bytes.
@@ -204,6 +199,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What a four-letter word answers there.
+pub(crate) fn word(address: SocketAddr, word: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(word.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
 
 fn collect(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
