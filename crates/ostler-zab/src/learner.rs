@@ -135,6 +135,11 @@ impl Learner {
         self.phase == Phase::Broadcasting
     }
 
+    /// The newest commit that the leader told of and that is in the log.
+    pub(crate) fn commit(&self) -> Zxid {
+        self.commit
+    }
+
     pub(crate) fn deadline_ms(&self) -> u64 {
         self.deadline_ms
     }

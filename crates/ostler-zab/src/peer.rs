@@ -534,11 +534,13 @@ impl Peer {
         }
     }
 
-    /// What a leader knows to be on the disks of a quorum.
+    /// What a leader knows to be on the disks of a quorum; for a learner, what its leader said last, whether it is
+    /// on the own disk or not.
     #[must_use]
     pub fn committed(&self) -> Zxid {
         match &self.role {
             Role::Leading(leader) => leader.committed(),
+            Role::Learning(learner) => learner.commit(),
             _ => self.core.history.delivered(),
         }
     }

@@ -349,7 +349,7 @@ impl Cluster {
                 self.history.led_at_us.push(now_us);
             }
         }
-        self.ledger.on_turn(place, member.node.peer(), standing, applied, now_us)?;
+        self.ledger.on_turn(place, member.node.peer(), standing, applied)?;
         if applied > machine.compared && member.store.config().digest_enabled {
             let check = member.store.digest_check();
             if check.mismatches > 0 {
@@ -365,7 +365,7 @@ impl Cluster {
             }
         }
         let next = if member.inbox.is_empty() && !member.node.has_committed() {
-            member.node.poll_timeout().0 * 1000
+            (member.node.poll_timeout().0 * 1000).max(now_us + 500)
         } else {
             now_us + 1 + self.rng.below(60)
         };
@@ -418,12 +418,17 @@ impl Cluster {
 
     /// Does what a turn wants.
     pub(super) fn carry_out(&mut self, place: usize, wants: Wants) -> Result<(), Violation> {
+        let standing = self.machines[place].member.as_ref().expect("it is up").node.standing();
+        let leads = [standing, self.machines[place].standing]
+            .iter()
+            .any(|standing| matches!(standing, Standing::Leading { .. }));
+        if matches!(standing, Standing::Leading { .. }) {
+            self.ledger.note_standing(place, standing)?;
+        }
         for proposal in &wants.appended {
-            let member = self.machines[place].member.as_ref().expect("it is up");
-            let peer = member.node.peer();
-            self.ledger.on_append(place, peer, proposal)?;
+            self.ledger.on_append(place, proposal)?;
             self.trace.mix([self.now_us, 2, place as u64, proposal.zxid.0.cast_unsigned()]);
-            if matches!(self.machines[place].standing, Standing::Leading { .. }) {
+            if leads {
                 self.note_decided(&proposal.bytes)?;
             }
         }
@@ -502,7 +507,7 @@ impl Cluster {
 
     fn send(&mut self, place: usize, id: LinkId, parcel: Parcel) -> Result<(), Violation> {
         if let Parcel::Packet(packet) = &parcel {
-            self.ledger.on_send(place, packet)?;
+            self.ledger.on_send(place, id, packet)?;
             match packet {
                 Packet::Diff { .. } => self.counts.diffs += 1,
                 Packet::Trunc { .. } => self.counts.truncs += 1,
@@ -810,6 +815,14 @@ impl Cluster {
         let (member, found) = match started {
             Ok(started) => started,
             Err(_) if machine.disk.has_crashed() => {
+                machine.disk = machine.disk.revive();
+                machine.start_at_us = self.now_us + self.rng.range(1_000, 2_000_000);
+                let at = machine.start_at_us;
+                self.at(at, Event::Start(place));
+                return Ok(());
+            }
+            Err(ostler_store::Error::Disk(_) | ostler_store::Error::Full(_)) if !self.healed => {
+                // A disk that fails is reason enough not to start.
                 machine.disk = machine.disk.revive();
                 machine.start_at_us = self.now_us + self.rng.range(1_000, 2_000_000);
                 let at = machine.start_at_us;

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use ostler_store::replay::follows;
-use ostler_wire::quorum::{Packet, PeerState, Vote};
+use ostler_wire::quorum::{Packet, Vote};
 use ostler_wire::{ServerId, Zxid};
-use ostler_zab::{EpochKind, Epochs, Peer, Proposal, Quorum, Standing};
+use ostler_zab::{EpochKind, Epochs, LinkId, Peer, Proposal, Quorum, Standing};
 
 use super::settings::{id_of, place_of};
 use crate::check::{Violation, violation};
@@ -26,8 +26,11 @@ pub(super) struct Book {
     epochs: Epochs,
     /// A cut or a tree under way: what lies beyond may be gone after a crash.
     floor: Option<Zxid>,
-    /// Up to here its disk was told to be durable in front of others.
+    /// The history that it acknowledged last, and by which link: it says so twice.
+    acknowledged: Option<(LinkId, Zxid)>,
     standing: Option<Standing>,
+    /// It led when its present turn began, or began to lead in it.
+    leads: bool,
 }
 
 /// The books of all.
@@ -38,11 +41,12 @@ pub(super) struct Ledger {
     /// What is committed, oldest first.
     committed: Vec<(Zxid, Bytes)>,
     leaders: BTreeMap<i64, usize>,
+    /// The histories of trees that were sent.
+    trees: BTreeMap<Zxid, Vec<(Zxid, Bytes)>>,
     digests: BTreeMap<Zxid, i64>,
     books: Vec<Book>,
     /// Epochs that were established.
     pub established: u64,
-    last_commit_us: u64,
 }
 
 impl Ledger {
@@ -52,10 +56,10 @@ impl Ledger {
             proposals: BTreeMap::new(),
             committed: Vec::new(),
             leaders: BTreeMap::new(),
+            trees: BTreeMap::new(),
             digests: BTreeMap::new(),
             books: (0..servers).map(|_| Book::default()).collect(),
             established: 0,
-            last_commit_us: 0,
         }
     }
 
@@ -67,11 +71,6 @@ impl Ledger {
     /// The newest committed transaction.
     pub(super) fn last_committed(&self) -> Zxid {
         self.committed.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid)
-    }
-
-    /// When something was committed last.
-    pub(super) fn last_commit_us(&self) -> u64 {
-        self.last_commit_us
     }
 
     /// A server began with what its disk holds.
@@ -90,11 +89,11 @@ impl Ledger {
         }
         if !book.history.iter().rev().any(|(zxid, _)| *zxid == last) && last != Zxid::ZERO {
             // A tree that came in the place of the log.
-            let Some(count) = position(&self.committed, last) else {
+            let Some(history) = self.trees.get(&last) else {
                 return Err(violation!("server {} recovered {last}, which it was never given", place + 1));
             };
-            book.history = self.committed[..=count].to_vec();
-            book.verified = count + 1;
+            book.history.clone_from(history);
+            book.verified = 0;
         }
         let keep = book.history.partition_point(|(zxid, _)| *zxid <= last);
         book.history.truncate(keep);
@@ -102,23 +101,19 @@ impl Ledger {
         book.durable = last;
         book.epochs = epochs;
         book.standing = None;
+        book.leads = false;
         Ok(())
     }
 
     /// A server hands a transaction to its log.
-    pub(super) fn on_append(
-        &mut self,
-        place: usize,
-        peer: &Peer,
-        proposal: &Proposal,
-    ) -> Result<(), Violation> {
+    pub(super) fn on_append(&mut self, place: usize, proposal: &Proposal) -> Result<(), Violation> {
         let zxid = proposal.zxid;
         match self.proposals.get(&zxid) {
             Some(bytes) if *bytes == proposal.bytes => {}
             Some(_) => return Err(violation!("server {} was given another {zxid} (Z5)", place + 1)),
             None => {
                 let epoch = i64::from(zxid.epoch());
-                if self.leaders.get(&epoch) != Some(&place) || peer.state() != PeerState::Leading {
+                if self.leaders.get(&epoch) != Some(&place) {
                     return Err(violation!(
                         "server {} logs {zxid}, which the leader of its epoch never proposed (Z5)",
                         place + 1
@@ -168,20 +163,13 @@ impl Ledger {
 
     /// A tree took the place of a log.
     pub(super) fn on_saved(&mut self, place: usize, zxid: Zxid) -> Result<(), Violation> {
-        let count = match position(&self.committed, zxid) {
-            Some(at) => at + 1,
-            None if zxid == Zxid::ZERO => 0,
-            None => {
-                return Err(violation!(
-                    "server {} was sent a tree of {zxid}, which is not committed",
-                    place + 1
-                ));
-            }
+        let Some(history) = self.trees.get(&zxid) else {
+            return Err(violation!("server {} takes a tree of {zxid}, which nobody sent", place + 1));
         };
         let book = &mut self.books[place];
         book.floor = None;
-        book.history = self.committed[..count].to_vec();
-        book.verified = count;
+        book.history.clone_from(history);
+        book.verified = 0;
         book.durable = zxid;
         Ok(())
     }
@@ -204,15 +192,31 @@ impl Ledger {
     }
 
     /// A server sends a packet.
-    pub(super) fn on_send(&mut self, place: usize, packet: &Packet) -> Result<(), Violation> {
-        let book = &self.books[place];
+    pub(super) fn on_send(&mut self, place: usize, link: LinkId, packet: &Packet) -> Result<(), Violation> {
+        if let Packet::Commit { zxid } | Packet::Inform { zxid, .. } = packet
+            && self.books[place].leads
+        {
+            self.on_committed(place, *zxid)?;
+        }
+        let book = &mut self.books[place];
         match packet {
+            Packet::Snap { zxid } => {
+                let end = book.history.partition_point(|(at, _)| at <= zxid);
+                let history = book.history[..end].to_vec();
+                if history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid) != *zxid {
+                    return Err(violation!(
+                        "server {} sends a tree of {zxid}, which it never was",
+                        place + 1
+                    ));
+                }
+                self.trees.insert(*zxid, history);
+            }
+            Packet::Ack { zxid } if book.acknowledged == Some((link, *zxid)) => {}
             Packet::Ack { zxid } if zxid.counter() == 0 => {
                 let last = book.history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
                 let epoch = i64::from(zxid.epoch());
-                // The second one comes with UPTODATE, when more may be on its way to the disk.
-                let serving = matches!(book.standing, Some(Standing::Following { .. }));
-                if book.epochs.current != epoch || (book.durable < last && !serving) {
+                book.acknowledged = Some((link, *zxid));
+                if book.epochs.current != epoch || book.durable < last {
                     return Err(violation!(
                         "server {} acknowledges epoch {epoch} with {:?} and {} of {last} on disk (Z10)",
                         place + 1,
@@ -272,17 +276,13 @@ impl Ledger {
         peer: &Peer,
         standing: Standing,
         applied: Zxid,
-        now_us: u64,
     ) -> Result<(), Violation> {
-        if self.books[place].standing != Some(standing) {
-            self.on_standing(place, standing, now_us)?;
-        }
+        self.note_standing(place, standing)?;
+        self.books[place].leads = matches!(standing, Standing::Leading { .. });
         match standing {
             Standing::Looking => return Ok(()),
             Standing::Solo => return Err(violation!("server {} is alone", place + 1)),
-            Standing::Leading { .. } if peer.is_serving() => {
-                self.on_committed(place, peer.committed(), now_us)?
-            }
+            Standing::Leading { .. } if peer.is_serving() => self.on_committed(place, peer.committed())?,
             Standing::Leading { .. } | Standing::Following { .. } => {}
         }
         if peer.is_serving() && applied > self.last_committed() {
@@ -295,7 +295,13 @@ impl Ledger {
         self.verify(place, applied)
     }
 
-    fn on_standing(&mut self, place: usize, standing: Standing, now_us: u64) -> Result<(), Violation> {
+    /// What a server is now, in the middle of its turn.
+    pub(super) fn note_standing(&mut self, place: usize, standing: Standing) -> Result<(), Violation> {
+        let known = self.books[place].standing.unwrap_or(Standing::Looking);
+        if known == standing { Ok(()) } else { self.on_standing(place, standing) }
+    }
+
+    fn on_standing(&mut self, place: usize, standing: Standing) -> Result<(), Violation> {
         self.books[place].standing = (standing != Standing::Looking).then_some(standing);
         let Standing::Leading { epoch } = standing else { return Ok(()) };
         if let Some(other) = self.leaders.insert(epoch, place)
@@ -304,6 +310,7 @@ impl Ledger {
             return Err(violation!("servers {} and {} lead epoch {epoch} (Z1)", other + 1, place + 1));
         }
         self.established += 1;
+        self.books[place].leads = true;
         // All that is committed must be here (Z7), and all that is here is committed from now on.
         let missing = self.books[place].history.len() < self.committed.len();
         let last = self.last_committed();
@@ -311,10 +318,10 @@ impl Ledger {
             return Err(violation!("server {} leads epoch {epoch} and lacks {last} (Z7)", place + 1));
         }
         let own = self.books[place].history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
-        self.on_committed(place, own, now_us)
+        self.on_committed(place, own)
     }
 
-    fn on_committed(&mut self, place: usize, upto: Zxid, now_us: u64) -> Result<(), Violation> {
+    fn on_committed(&mut self, place: usize, upto: Zxid) -> Result<(), Violation> {
         if upto <= self.last_committed() {
             return Ok(());
         }
@@ -338,7 +345,6 @@ impl Ledger {
         let end = book.history.partition_point(|(zxid, _)| *zxid <= upto);
         self.committed.extend_from_slice(&book.history[from..end]);
         book.verified = end;
-        self.last_commit_us = now_us;
         Ok(())
     }
 

@@ -180,7 +180,8 @@ impl Cluster {
             self.close_conn(place, lane, conn, reason);
         }
         if let Some(member) = &self.machines[place].member {
-            let next = member.seats[lane].lane.poll_timeout() * 1000;
+            // One that has to wait for all the others asks again and again.
+            let next = (member.seats[lane].lane.poll_timeout() * 1000).max(self.now_us + 1_000);
             self.wake(place, Event::Lane(place, lane), next);
         }
         self.wake_node(place);

@@ -119,12 +119,6 @@ impl Faults {
     fn with_count(self, rng: &mut Rng) -> Self {
         Self { count: *rng.pick(&[4, 8, 12, 12, 20, 30]), ..self }
     }
-
-    /// None, as once all is healed.
-    #[must_use]
-    pub(super) fn is_quiet(&self) -> bool {
-        self.count == 0
-    }
 }
 
 impl Settings {
