@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,7 @@ pub(crate) struct Member {
 pub(crate) struct Ensemble {
     members: Vec<Member>,
     setup: Setup,
-    home: Scratch,
+    _home: Scratch,
     /// How long anything that an ensemble does by itself may take.
     patience: Duration,
 }
@@ -74,7 +74,7 @@ impl Ensemble {
                 child: None,
             });
         }
-        Ok(Self { members, setup: setup.clone(), home, patience: Duration::from_secs(120) })
+        Ok(Self { members, setup: setup.clone(), _home: home, patience: Duration::from_secs(120) })
     }
 
     /// The members in the order of their ids.
@@ -334,11 +334,6 @@ impl Ensemble {
             }
         }
         Ok(dir)
-    }
-
-    /// The directory of everything.
-    pub(crate) fn home(&self) -> &Path {
-        self.home.path()
     }
 }
 

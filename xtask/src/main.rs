@@ -12,6 +12,7 @@ mod scratch;
 mod server;
 mod tidy;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -23,6 +24,9 @@ struct Cli {
     /// First TCP port that servers started by this run may take.
     #[arg(long, global = true, default_value_t = 21_000, env = "XTASK_PORT_BASE")]
     port_base: u16,
+    /// This binary of Ostler instead of a release build.
+    #[arg(long, global = true, env = "XTASK_OSTLER")]
+    ostler: Option<PathBuf>,
     #[command(subcommand)]
     task: Task,
 }
@@ -53,6 +57,9 @@ enum Task {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     scratch::set_port_base(cli.port_base);
+    if let Some(binary) = cli.ostler {
+        server::set_ostler(binary);
+    }
     let outcome = match cli.task {
         Task::Differential(options) => differential::run(&options),
         Task::Interop(options) => interop::run(&options),

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -39,8 +40,19 @@ impl Kind {
     }
 }
 
+/// A binary that takes the place of a build; `--ostler` sets it.
+static READY_MADE: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names a binary to use instead of building one.
+pub(crate) fn set_ostler(binary: PathBuf) {
+    let _ = READY_MADE.set(binary);
+}
+
 /// Builds the release binary and says where it is.
 pub(crate) fn build_ostler() -> Result<PathBuf> {
+    if let Some(binary) = READY_MADE.get() {
+        return binary.canonicalize().with_context(|| format!("look for {}", binary.display()));
+    }
     eprintln!("building ostler (release)");
     let status = Command::new(env!("CARGO"))
         .args(["build", "--release", "--quiet", "-p", "ostler"])

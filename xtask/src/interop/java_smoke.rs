@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use super::super::apache::Apache;
+use super::super::ensemble::Ensemble;
 use super::super::scratch::Scratch;
 use super::super::server::{Kind, Server, Setup, build_ostler};
 
@@ -26,6 +27,9 @@ pub(crate) struct Options {
     /// The long session and a few single commands only.
     #[arg(long)]
     pub(crate) smoke: bool,
+    /// Three servers of each kind in place of one.
+    #[arg(long)]
+    pub(crate) ensemble: bool,
 }
 
 /// Commands that run in a process each; the first `SMOKE` of them make up the short version.
@@ -126,8 +130,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let reference = Kind::Apache(apache.clone());
     let (java, ours) = std::thread::scope(|scope| {
-        let java = scope.spawn(|| transcript(&apache, &reference, options.smoke));
-        let ours = transcript(&apache, &other, options.smoke);
+        let java = scope.spawn(|| transcript(&apache, &reference, options));
+        let ours = transcript(&apache, &other, options);
         (java.join().unwrap_or_else(|_| bail!("the session on Apache panicked")), ours)
     });
     let (java, ours) = (java.context("the shell on Apache")?, ours.context("the shell on the other server")?);
@@ -157,10 +161,12 @@ struct Part {
     output: String,
 }
 
-fn transcript(apache: &Apache, kind: &Kind, smoke: bool) -> Result<Vec<Part>> {
+fn transcript(apache: &Apache, kind: &Kind, options: &Options) -> Result<Vec<Part>> {
     let home = Scratch::new("shell")?;
     let config = [
         "tickTime=2000",
+        "initLimit=10",
+        "syncLimit=5",
         "maxClientCnxns=0",
         "4lw.commands.whitelist=*",
         "enforceQuota=true",
@@ -170,10 +176,26 @@ fn transcript(apache: &Apache, kind: &Kind, smoke: bool) -> Result<Vec<Part>> {
         config: config.map(str::to_owned).to_vec(),
         jvm_flags: vec!["-Dznode.container.checkIntervalMs=86400000".to_owned()],
     };
-    let server = Server::start(kind, &setup, home.path())?;
-    let address = server.address().to_string();
+    let (server, ensemble) = if options.ensemble {
+        let mut ensemble = Ensemble::new(
+            "shell-three",
+            &[kind.clone(), kind.clone(), kind.clone()].map(|kind| (kind, false)),
+            &setup,
+        )?;
+        ensemble.start_all()?;
+        (None, Some(ensemble))
+    } else {
+        (Some(Server::start(kind, &setup, home.path())?), None)
+    };
+    // One server only: every command is to see what the one before it did.
+    let address = match (&server, &ensemble) {
+        (Some(server), _) => server.address(),
+        (None, Some(ensemble)) => *ensemble.addresses().first().context("a member")?,
+        (None, None) => bail!("no server"),
+    };
+    let address = address.to_string();
     let mut parts = Vec::new();
-    let count = if smoke { SMOKE } else { SINGLE.len() };
+    let count = if options.smoke { SMOKE } else { SINGLE.len() };
     for command in &SINGLE[..count] {
         let output = apache.shell_command(&address).args(command.split(' ')).stdin(Stdio::null()).output()?;
         let mut text = format!("exit {:?}\n", output.status.code());
@@ -201,7 +223,9 @@ fn transcript(apache: &Apache, kind: &Kind, smoke: bool) -> Result<Vec<Part>> {
         command: "a session, exit code".to_owned(),
         output: format!("{:?}\n", output.status.code()),
     });
-    server.stop()?;
+    if let Some(server) = server {
+        server.stop()?;
+    }
     Ok(parts)
 }
 
@@ -252,13 +276,21 @@ fn normalise(text: &str) -> String {
     out
 }
 
-/// Replaces the port behind every `127.0.0.1:`.
+/// Replaces the ports behind every `127.0.0.1:`; a member of an ensemble has two.
 fn without_port(line: &str) -> String {
     let mut parts = line.split("127.0.0.1:");
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         out.push_str("127.0.0.1:<port>");
-        out.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        let second = rest.strip_prefix(':').map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        match second {
+            Some(rest) if rest.starts_with(':') => {
+                out.push_str(":<port>");
+                out.push_str(rest);
+            }
+            _ => out.push_str(rest),
+        }
     }
     out
 }

@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Check the checker: Apache against Apache.
     #[arg(long)]
     pub(crate) java_only: bool,
+    /// Three servers of each kind in place of one.
+    #[arg(long)]
+    pub(crate) ensemble: bool,
     /// Only tests whose name matches this expression of pytest.
     #[arg(long, short = 'k')]
     pub(crate) keyword: Option<String>,
@@ -76,8 +79,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         (java.join().unwrap_or_else(|_| bail!("the run on Apache panicked")), ours)
     });
     let (java, ours) = (java.context("kazoo on Apache")?, ours.context("kazoo on Ostler")?);
-    println!("kazoo {} on Apache {}: {}", venv.version()?, apache::VERSION, counts(&java));
-    println!("kazoo {} on Ostler (lanes={}): {}", venv.version()?, options.lanes, counts(&ours));
+    let servers = if options.ensemble { "three servers of " } else { "" };
+    println!("kazoo {} on {servers}Apache {}: {}", venv.version()?, apache::VERSION, counts(&java));
+    println!("kazoo {} on {servers}Ostler (lanes={}): {}", venv.version()?, options.lanes, counts(&ours));
     let mut ours = ours;
     let again: Vec<String> = unexpected(&java, &ours);
     if !again.is_empty() && again.len() <= 10 && binary.is_some() {
@@ -228,7 +232,7 @@ impl Venv {
             .arg(format!("--junitxml={}", xml.display()))
             .env("ZOOKEEPER_CLASSPATH", apache.classpath())
             .env("ZOOKEEPER_VERSION", apache::VERSION)
-            .env("ZOOKEEPER_CLUSTER_SIZE", "1")
+            .env("ZOOKEEPER_CLUSTER_SIZE", if options.ensemble { "3" } else { "1" })
             .env("ZOOKEEPER_PORT_OFFSET", port.to_string())
             .env("TMPDIR", home.path())
             .env_remove("CI")

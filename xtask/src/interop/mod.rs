@@ -5,6 +5,7 @@ mod ensemble;
 mod fill;
 pub(crate) mod java_smoke;
 pub(crate) mod kazoo;
+mod migrate;
 mod roundtrip;
 
 use anyhow::{Result, bail};
@@ -21,7 +22,8 @@ pub(crate) struct Options {
 enum What {
     /// kazoo's own test suite and the Java shell, against Apache 3.9.5 and against Ostler, run the same way.
     #[command(
-        after_help = "Examples:\n  cargo xtask interop kazoo --lanes 3\n  cargo xtask interop kazoo --smoke"
+        after_help = "Examples:\n  cargo xtask interop kazoo --lanes 3\n  cargo xtask interop kazoo --smoke\n  \
+            cargo xtask interop kazoo --ensemble"
     )]
     Kazoo(kazoo::Options),
     /// Only the Java shell's session.
@@ -34,6 +36,8 @@ enum What {
         cargo xtask interop ensemble --only JJO --ops 20000 --leader-changes 4\n  \
         cargo xtask interop ensemble --java-version 3.8.4")]
     Ensemble(ensemble::Options),
+    /// Three Java servers become Ostler and Java again, one at a time, under load.
+    Migrate(migrate::Options),
 }
 
 /// Runs the stage; every part runs even if one before it failed.
@@ -45,6 +49,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 lanes: options.lanes,
                 java_only: options.java_only,
                 smoke: options.smoke,
+                ensemble: options.ensemble,
             });
             match (suite, shell) {
                 (Err(suite), Err(shell)) => bail!("{suite:#}; and the Java shell: {shell:#}"),
@@ -54,5 +59,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Shell(options) => java_smoke::run(options),
         What::Roundtrip(options) => roundtrip::run(options),
         What::Ensemble(options) => ensemble::run(options),
+        What::Migrate(options) => migrate::run(options),
     }
 }

@@ -4,7 +4,7 @@
 //! kind of learner. Then clients work through all members while leaders are stopped and killed; in the end all members
 //! must hold the same tree with the same digests, everything acknowledged must be in it, and no log may complain.
 
-mod agree;
+pub(super) mod agree;
 mod load;
 mod sync;
 
