@@ -452,6 +452,9 @@ mod tests {
                 stream.write_all(piece).unwrap();
             }
         }
+        // Closing with requests unread would reset the connection, and take answers with it that are under way.
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        while read_frame(&mut stream).is_some() {}
     }
 
     fn load() -> Operations {
@@ -488,6 +491,7 @@ mod tests {
         engine.pump(0, &mut load, 0);
         engine.drain(&mut load, Duration::from_secs(5), &mut progress).unwrap();
         assert_eq!((load.recorder.ops(), engine.in_flight), (4, 0));
+        drop(engine);
         server.join().unwrap();
     }
 
