@@ -4,6 +4,7 @@
 mod common;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{PATIENCE, Peer, Scratch, Server, ostler, refused};
@@ -11,10 +12,13 @@ use ostler_wire::OpCode;
 use ostler_wire::jute::Writer;
 use rustix::process::Signal;
 
-/// A first port whose 300 neighbours are free as far as three servers need them.
+/// A first port whose 300 neighbours are free as far as three servers need them. The tests of this file run beside
+/// each other: every call answers from another 300 on.
 fn free_base() -> u16 {
-    (0..200u16)
-        .map(|step| 21_000 + (std::process::id() % 97) as u16 * 7 + step * 300)
+    static CALLS: AtomicU16 = AtomicU16::new(0);
+    let first = 21_000 + (std::process::id() % 97) as u16 * 7 + CALLS.fetch_add(1, Ordering::Relaxed) * 300;
+    (0..100u16)
+        .map(|step| first + step * 600)
         .take_while(|base| *base < 60_000)
         .find(|base| {
             let ports = (0..3).flat_map(|offset| (0..3).map(move |server| base + offset * 100 + server));
@@ -23,12 +27,18 @@ fn free_base() -> u16 {
         .expect("nine ports are free somewhere")
 }
 
-fn session(port: u16) -> Peer {
+fn session(ensemble: &Server, port: u16) -> Peer {
     let deadline = Instant::now() + 3 * PATIENCE;
     loop {
         match Peer::open(SocketAddr::from((Ipv4Addr::LOCALHOST, port))) {
             Ok(peer) => return peer,
-            Err(error) => assert!(Instant::now() < deadline, "no session on port {port}: {error}"),
+            Err(error) => {
+                assert!(
+                    Instant::now() < deadline,
+                    "no session on port {port}: {error}\n{}",
+                    ensemble.stdout()
+                );
+            }
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -43,8 +53,8 @@ fn three_servers_serve_as_one_and_stop_together() {
     command.arg(scratch.path().join("e"));
     for round in 0..2 {
         let mut ensemble = Server::spawn(&mut command, base);
-        let mut writer = session(base);
-        let mut reader = session(base + 1);
+        let mut writer = session(&ensemble, base);
+        let mut reader = session(&ensemble, base + 1);
         let path = format!("/of-round-{round}");
         assert_eq!(writer.create(&path, b"x").unwrap(), 0, "{}", ensemble.stdout());
         // A sync brings the reader up to what was acknowledged to the writer.
