@@ -29,6 +29,7 @@ struct Manner {
     votes: usize,
     block: usize,
     full: usize,
+    strand: usize,
     restart: usize,
     /// Servers whose disk is slow, and links that are.
     slow_disks: usize,
@@ -48,11 +49,16 @@ pub fn trace(seed: u64) -> Outcome {
     Run::new(seed, true).finish()
 }
 
+/// How long nothing is proposed after a leader came back that was stranded.
+const BACK_STEPS: usize = 100;
+
 struct Run {
     rng: Rng,
     world: World,
     manner: Manner,
     enabled: Vec<Action>,
+    /// For how many steps nothing is proposed, and who comes back before they are over.
+    quiet: (usize, usize),
 }
 
 fn setup(rng: &mut Rng) -> Setup {
@@ -89,6 +95,7 @@ fn manner(rng: &mut Rng) -> Manner {
         votes: some(rng, 60),
         block: some(rng, 60),
         full: some(rng, 20),
+        strand: 10 + some(rng, 150),
         restart: 50 + rng.below(100),
         slow_disks: if rng.permille(700) { rng.below(32) } else { 0 },
         slow_links: if rng.permille(500) { rng.below(32) } else { 0 },
@@ -104,7 +111,7 @@ impl Run {
         if traced {
             world.trace = Some(vec![format!("{:?}", world.setup), format!("{manner:?}")]);
         }
-        Self { rng, world, manner, enabled: Vec::new() }
+        Self { rng, world, manner, enabled: Vec::new(), quiet: (0, 0) }
     }
 
     fn finish(mut self) -> Outcome {
@@ -134,12 +141,23 @@ impl Run {
         if self.rng.permille(self.manner.faults) {
             return self.fault();
         }
-        if self.rng.permille(self.manner.propose) {
-            self.propose();
+        match self.quiet {
+            (0, _) if self.rng.permille(self.manner.propose) => self.propose(),
+            (0, _) => {}
+            (steps, node) => {
+                self.quiet.0 -= 1;
+                let replaced = self.leaders().any(|leader| leader != node);
+                if steps == BACK_STEPS || steps > BACK_STEPS && replaced {
+                    self.quiet.0 = BACK_STEPS - 1;
+                    self.world.apply(Action::Heal);
+                    self.world.apply(Action::Start(node));
+                }
+            }
         }
         if self.rng.permille(self.manner.time) {
             return self.world.apply(Action::Time);
         }
+        self.revive();
         self.world.progress(&mut self.enabled);
         if self.enabled.is_empty() {
             return self.world.apply(Action::Time);
@@ -175,6 +193,47 @@ impl Run {
         }
     }
 
+    /// Where nobody can decide nothing happens any more, so that does not last.
+    fn revive(&mut self) {
+        let up: Vec<usize> = (0..self.world.servers()).filter(|node| self.world.is_up(*node)).collect();
+        if !self.world.may_decide(&up) && self.rng.permille(100) {
+            let node = self.rng.below(self.world.servers());
+            self.world.apply(Action::Start(node));
+        }
+    }
+
+    /// A leader writes what nobody else hears of, and is alone until the others have another one.
+    fn strand(&mut self) {
+        let Some(leader) = self.leaders().next() else { return };
+        for _ in 0..=self.rng.below(2) {
+            self.world.apply(Action::Propose(leader));
+        }
+        self.world.apply(Action::Log { node: leader, n: usize::MAX });
+        let crashes = self.rng.permille(500);
+        if crashes {
+            self.world.apply(Action::Crash { node: leader, log: 0, epochs: 0 });
+        }
+        for link in self.world.links().collect::<Vec<_>>() {
+            self.world.apply(Action::Cut(link));
+        }
+        if !crashes {
+            self.isolate(leader);
+        }
+        self.quiet = (BACK_STEPS + self.rng.below(400), leader);
+    }
+
+    fn leaders(&self) -> impl Iterator<Item = usize> {
+        let leads = |node: &usize| self.world.peer(*node).is_some_and(|peer| peer.next_zxid().is_some());
+        (0..self.world.servers()).filter(leads)
+    }
+
+    fn isolate(&mut self, node: usize) {
+        for other in (0..self.world.servers()).filter(|other| *other != node) {
+            self.world.apply(Action::Block(node, other));
+            self.world.apply(Action::Block(other, node));
+        }
+    }
+
     fn crash(&mut self, node: usize) {
         let (log, epochs) = self.world.pending(node);
         let log = if self.rng.permille(500) { 0 } else { self.rng.below(log + 1) };
@@ -191,6 +250,7 @@ impl Run {
             self.manner.votes,
             self.manner.block,
             self.manner.full,
+            self.manner.strand,
             self.manner.restart,
         ];
         let mut draw = self.rng.below(kinds.iter().sum());
@@ -231,13 +291,7 @@ impl Run {
                     self.world.apply(Action::Block(a, b));
                     self.world.apply(Action::Block(b, a));
                 }
-                2 => {
-                    // One server alone.
-                    for other in (0..servers).filter(|other| *other != a) {
-                        self.world.apply(Action::Block(a, other));
-                        self.world.apply(Action::Block(other, a));
-                    }
-                }
+                2 => self.isolate(a),
                 _ => self.world.apply(Action::Heal),
             },
             5 => {
@@ -247,7 +301,8 @@ impl Run {
                     self.world.apply(Action::Resign(a));
                 }
             }
-            6 => {
+            6 => self.strand(),
+            7 => {
                 for node in 0..servers {
                     if self.rng.permille(700) {
                         self.world.apply(Action::Start(node));
@@ -338,7 +393,7 @@ impl Run {
 }
 
 impl World {
-    fn ends(&self, link: crate::LinkId) -> (usize, usize) {
+    pub(super) fn ends(&self, link: crate::LinkId) -> (usize, usize) {
         self.links.get(&link).map_or((0, 0), |link| (link.dialer, link.acceptor))
     }
 

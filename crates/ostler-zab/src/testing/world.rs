@@ -388,10 +388,17 @@ impl World {
         }
     }
 
+    /// When the clock has something to do next.
+    #[must_use]
+    pub fn next_ms(&self) -> Option<u64> {
+        let due = |node: &Node| node.running.as_ref()?.peer.poll_timeout().map(|(due, _)| due);
+        self.nodes.iter().filter_map(due).min()
+    }
+
     fn pass_time(&mut self) {
         let due = |node: &Node| node.running.as_ref()?.peer.poll_timeout().map(|(due, _)| due);
-        let Some(next) = self.nodes.iter().filter_map(due).min() else { return };
-        self.now_ms = self.now_ms.max(next);
+        let Some(next_ms) = self.next_ms() else { return };
+        self.now_ms = self.now_ms.max(next_ms);
         let now_ms = self.now_ms;
         for node in 0..self.nodes.len() {
             if due(&self.nodes[node]).is_some_and(|due| due <= now_ms) {
@@ -403,6 +410,9 @@ impl World {
     fn propose(&mut self, node: usize) {
         let Some(zxid) = self.peer(node).and_then(Peer::next_zxid) else { return };
         self.stats.proposals += 1;
+        if zxid.counter() > self.setup.last_counter {
+            self.fail(|| format!("{zxid} is beyond the end of its epoch"));
+        }
         let proposal = Proposal { zxid, bytes: bytes_of(zxid) };
         if self.record.proposed.insert(zxid, proposal.bytes.clone()).is_some() {
             self.fail(|| format!("{zxid} is proposed twice"));
