@@ -33,10 +33,76 @@ pub enum Mutation {
     AckHistoryBeforeSync,
     /// A follower acknowledges a proposal before it is on disk.
     AckBeforeSync,
+    /// A learner is told that proposals are committed which are not.
+    CommitAtSync,
+    /// What is outstanding while a learner is synced never reaches it (ZOOKEEPER-962).
+    RegisterLate,
+    /// What a learner acknowledged still counts after it may have cut it off.
+    KeepAcksAtSync,
+    /// NEWLEADER overtakes the history (ZOOKEEPER-3104).
+    NewLeaderBeforeHistory,
+    /// A leader never finds out that nobody follows it.
+    LeadWithoutFollowers,
+    /// The new epoch is not above what the others accepted.
+    OfferOwnEpoch,
+    /// The new epoch is the last accepted one.
+    EpochReused,
+    /// A leader takes learners that have a longer history.
+    LearnerAheadIgnored,
+    /// An epoch is established although no quorum has its history.
+    EstablishWithoutQuorum,
+    /// The history is sent although no quorum accepted the epoch.
+    SyncWithoutAcceptance,
+    /// Commits are sent between NEWLEADER and UPTODATE (ZOOKEEPER-4394).
+    CommitsNotHeld,
+    /// The leader counts itself before its own disk did.
+    LeaderAcksUnsynced,
+    /// The counter of an epoch goes past its end (ZOOKEEPER-1277).
+    CounterOverflow,
+    /// A learner follows a leader that is older than its promise.
+    AcceptOldEpoch,
+    /// A learner promises one epoch twice and is counted twice.
+    PromiseTwice,
+    /// The log is cut in memory only (ZOOKEEPER-5094).
+    TruncateInMemory,
+    /// A snapshot counts before it is on disk (ZOOKEEPER-2872).
+    AckBeforeSnapshot,
+    /// What comes between a snapshot and UPTODATE is dropped (ZOOKEEPER-1551).
+    DropAfterSnapshot,
+    /// A learner that is ahead keeps what nobody committed (ZOOKEEPER-1154).
+    NoTrunc,
+    /// A learner that lags too far is sent what is kept (ZOOKEEPER-2418).
+    DiffAcrossHole,
+    /// An empty learner is sent what is kept (ZOOKEEPER-4352).
+    EmptyLearnerDiff,
+    /// A learner with a tail of a dead epoch is sent what follows it (ZOOKEEPER-2832).
+    DiffOverTail,
+    /// What is committed is applied before the own disk has it (ZOOKEEPER-4882).
+    ApplyUnsynced,
+    /// A server votes while its log is not on disk (ZOOKEEPER-4712).
+    RoleEndsUnsettled,
+    /// A server votes for the end of its tree, not of its log (ZOOKEEPER-2845).
+    TailNotDelivered,
+    /// A candidate keeps the zxid of an epoch that failed (ZOOKEEPER-790).
+    RaiseZxidEarly,
+    /// Votes are compared without their epochs.
+    EpochIgnored,
+    /// Votes are compared without their zxids.
+    ZxidIgnored,
+    /// A server without weight can be elected (ZOOKEEPER-498).
+    WeightIgnored,
+    /// Members of one ensemble must report the same vote to the last bit (ZOOKEEPER-1732).
+    StrictVotes,
+    /// A vote of a later round is ignored.
+    RoundIgnored,
+    /// A server leads because of an old round (ZOOKEEPER-1514).
+    SelfRoundIgnored,
+    /// A server follows a leader that nobody has heard from (ZOOKEEPER-975).
+    LeaderUnheard,
 }
 
 impl Mutation {
-    /// All of them.
+    /// Those of a server alone.
     pub const ALL: [Self; 8] = [
         Self::AcknowledgeBeforeSync,
         Self::NoDirSyncOfLog,
@@ -46,6 +112,48 @@ impl Mutation {
         Self::ServeUnsyncedTail,
         Self::ForgetTouch,
         Self::IgnoreFence,
+    ];
+
+    /// Those of the ensemble protocol.
+    pub const ENSEMBLE: [Self; 38] = [
+        Self::CommitWithoutQuorum,
+        Self::AcceptWithoutWriting,
+        Self::EpochBeforeHistory,
+        Self::AckHistoryBeforeSync,
+        Self::AckBeforeSync,
+        Self::CommitAtSync,
+        Self::RegisterLate,
+        Self::KeepAcksAtSync,
+        Self::NewLeaderBeforeHistory,
+        Self::LeadWithoutFollowers,
+        Self::OfferOwnEpoch,
+        Self::EpochReused,
+        Self::LearnerAheadIgnored,
+        Self::EstablishWithoutQuorum,
+        Self::SyncWithoutAcceptance,
+        Self::CommitsNotHeld,
+        Self::LeaderAcksUnsynced,
+        Self::CounterOverflow,
+        Self::AcceptOldEpoch,
+        Self::PromiseTwice,
+        Self::TruncateInMemory,
+        Self::AckBeforeSnapshot,
+        Self::DropAfterSnapshot,
+        Self::NoTrunc,
+        Self::DiffAcrossHole,
+        Self::EmptyLearnerDiff,
+        Self::DiffOverTail,
+        Self::ApplyUnsynced,
+        Self::RoleEndsUnsettled,
+        Self::TailNotDelivered,
+        Self::RaiseZxidEarly,
+        Self::EpochIgnored,
+        Self::ZxidIgnored,
+        Self::WeightIgnored,
+        Self::StrictVotes,
+        Self::RoundIgnored,
+        Self::SelfRoundIgnored,
+        Self::LeaderUnheard,
     ];
 }
 

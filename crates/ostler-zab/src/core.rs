@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use ostler_wire::quorum::Packet;
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::history::History;
@@ -125,7 +126,7 @@ impl Core {
 
     /// Whether nothing is under way to the disk.
     pub(crate) fn is_settled(&self) -> bool {
-        self.disk.is_none() && self.history.is_durable()
+        self.disk.is_none() && (self.history.is_durable() || zoo::is(Mutation::RoleEndsUnsettled))
     }
 
     /// Takes the disk's answers, whatever the role; the role hears of them afterwards. `false` for one that is stale.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ostler_wire::quorum::{Notification, PeerState, Vote};
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::quorum::JointQuorum;
@@ -21,6 +22,12 @@ const FINALIZE_WAIT_MS: u64 = 200;
 /// Whether `new` is to be preferred to `old`; a strict total order.
 #[must_use]
 pub fn is_better(new: Vote, old: Vote) -> bool {
+    if zoo::is(Mutation::EpochIgnored) {
+        return (new.zxid, new.leader) > (old.zxid, old.leader);
+    }
+    if zoo::is(Mutation::ZxidIgnored) {
+        return (new.epoch, new.leader) > (old.epoch, old.leader);
+    }
     (new.epoch, new.zxid, new.leader) > (old.epoch, old.zxid, old.leader)
 }
 
@@ -59,7 +66,7 @@ impl Ballot {
 
     /// Whether two members that are not looking follow the same leader.
     fn agrees_with(&self, other: &Self) -> bool {
-        if self.state == State::Looking || other.state == State::Looking {
+        if self.state == State::Looking || other.state == State::Looking || zoo::is(Mutation::StrictVotes) {
             return (self.leader, self.zxid, self.round, self.epoch)
                 == (other.leader, other.zxid, other.round, other.epoch);
         }
@@ -217,6 +224,9 @@ impl Election {
             return Step { tell: true, elected: self.count(now_ms, electorate) };
         }
         let mut tell = false;
+        if ballot.round > self.round && zoo::is(Mutation::RoundIgnored) {
+            return Step::default();
+        }
         if ballot.round > self.round {
             self.begin_round(ballot.round, Some(ballot), electorate.quorum);
             tell = true;
@@ -246,7 +256,8 @@ impl Election {
     #[expect(clippy::unused_self, reason = "reads as a question to the election")]
     fn prefers(&self, new: &Ballot, old: &Ballot, quorum: &JointQuorum) -> bool {
         let vote = |b: &Ballot| Vote { leader: b.leader, zxid: b.zxid, epoch: b.epoch };
-        quorum.weight(new.leader) > 0 && is_better(vote(new), vote(old))
+        let may_lead = quorum.weight(new.leader) > 0 || zoo::is(Mutation::WeightIgnored);
+        may_lead && is_better(vote(new), vote(old))
     }
 
     /// Whether a quorum stands behind the proposal, and has for long enough.
@@ -309,8 +320,9 @@ impl Election {
             return false;
         }
         if ballot.leader == self.me {
-            return ballot.round == self.round;
+            return ballot.round == self.round || zoo::is(Mutation::SelfRoundIgnored);
         }
-        votes.get(&ballot.leader).is_some_and(|leader| leader.state == State::Leading)
+        zoo::is(Mutation::LeaderUnheard)
+            || votes.get(&ballot.leader).is_some_and(|leader| leader.state == State::Leading)
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use ostler_wire::Zxid;
+use ostler_wire::zoo::{self, Mutation};
 
 use crate::io::Proposal;
 
@@ -113,7 +114,7 @@ impl History {
 
     /// Delivers what is committed and durable; the newest of it if there is any.
     pub(crate) fn deliver(&mut self, committed: Zxid) -> Option<Zxid> {
-        let upto = committed.min(self.persisted);
+        let upto = if zoo::is(Mutation::ApplyUnsynced) { committed } else { committed.min(self.persisted) };
         let before = self.delivered;
         while let Some(front) = self.tail.front()
             && front.0.zxid <= upto

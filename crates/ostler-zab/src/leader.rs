@@ -141,8 +141,8 @@ impl Leader {
 
     /// The zxid of the next proposal.
     pub(crate) fn next_zxid(&self, core: &Core) -> Option<Zxid> {
-        (self.is_broadcasting() && self.last_proposed.counter() < core.last_counter)
-            .then(|| self.last_proposed.next())
+        let room = self.last_proposed.counter() < core.last_counter || zoo::is(Mutation::CounterOverflow);
+        (self.is_broadcasting() && room).then(|| self.last_proposed.next())
     }
 
     pub(crate) fn last_proposed(&self) -> Zxid {
@@ -213,7 +213,11 @@ impl Leader {
                 .filter(|learner| !learner.observer && learner.state.is_forwarded())
                 .map(|learner| learner.server),
         );
-        if core.config.quorum.is_quorum(&alive) { Ok(()) } else { Err(Reason::NoQuorum) }
+        if core.config.quorum.is_quorum(&alive) || zoo::is(Mutation::LeadWithoutFollowers) {
+            Ok(())
+        } else {
+            Err(Reason::NoQuorum)
+        }
     }
 
     fn ping(&mut self, core: &mut Core, now_ms: u64) {
@@ -372,7 +376,10 @@ impl Leader {
     /// A server says which epoch it accepted last. Observers raise the epoch as well, but do not count.
     fn offer(&mut self, core: &mut Core, server: ServerId, accepted_epoch: i64) {
         let Phase::ExpectEpochs { deadline_ms } = self.phase else { return };
-        self.epoch = self.epoch.max(accepted_epoch.saturating_add(1));
+        let above = i64::from(!zoo::is(Mutation::EpochReused));
+        if !zoo::is(Mutation::OfferOwnEpoch) || server == core.me() {
+            self.epoch = self.epoch.max(accepted_epoch.saturating_add(above)).max(1);
+        }
         if core.config.quorum.has_voter(server) {
             self.offered.insert(server);
         }
@@ -431,7 +438,7 @@ impl Leader {
                     if learner.observer {
                         return;
                     }
-                    if (current_epoch, last) > self.start {
+                    if (current_epoch, last) > self.start && !zoo::is(Mutation::LearnerAheadIgnored) {
                         return self.drop_learner(core, link, Reason::LearnerAhead);
                     }
                     if core.config.quorum.has_voter(server) {
@@ -449,7 +456,8 @@ impl Leader {
     fn accept(&mut self, core: &mut Core, server: ServerId) {
         self.accepted.insert(server);
         let Phase::ExpectAcceptance { deadline_ms } = self.phase else { return };
-        if self.accepted.contains(&core.me()) && core.config.quorum.is_quorum(&self.accepted) {
+        let enough = core.config.quorum.is_quorum(&self.accepted) || zoo::is(Mutation::SyncWithoutAcceptance);
+        if self.accepted.contains(&core.me()) && enough {
             self.phase = Phase::WritingCurrent { deadline_ms };
             core.write_epoch(EpochKind::Current, self.epoch);
         }
@@ -485,19 +493,26 @@ impl Leader {
         };
         // What it acknowledged and nobody committed, it may now cut off: only what it acknowledges from here counts.
         let server = learner.server;
-        self.acked.remove(&server);
+        if !zoo::is(Mutation::KeepAcksAtSync) {
+            self.acked.remove(&server);
+        }
         let committed = self.committed;
+        let newleader = Packet::NewLeader { zxid: self.start_of_epoch(), members: core.members.clone() };
+        if zoo::is(Mutation::NewLeaderBeforeHistory) {
+            core.send(link, newleader.clone());
+        }
         let missing: Vec<Proposal> = core.history.after(from).cloned().collect();
         for Proposal { zxid, bytes } in missing {
-            if zxid <= committed {
+            if zxid <= committed || zoo::is(Mutation::CommitAtSync) {
                 core.send(link, Packet::Proposal { zxid, entry: bytes });
                 core.send(link, Packet::Commit { zxid });
-            } else if !observer {
+            } else if !observer && !zoo::is(Mutation::RegisterLate) {
                 core.send(link, Packet::Proposal { zxid, entry: bytes });
             }
         }
-        let zxid = self.start_of_epoch();
-        core.send(link, Packet::NewLeader { zxid, members: core.members.clone() });
+        if !zoo::is(Mutation::NewLeaderBeforeHistory) {
+            core.send(link, newleader);
+        }
         let learner = self.learners.get_mut(&link).expect("it is in the table");
         learner.state = LearnerState::ExpectSynced;
         learner.last_sent = core.history.last();
@@ -543,7 +558,8 @@ impl Leader {
 
     /// A quorum has the history: the epoch is established.
     fn try_establish(&mut self, core: &mut Core, now_ms: u64) {
-        let enough = self.synced.contains(&core.me()) && core.config.quorum.is_quorum(&self.synced);
+        let enough = self.synced.contains(&core.me())
+            && (core.config.quorum.is_quorum(&self.synced) || zoo::is(Mutation::EstablishWithoutQuorum));
         if !matches!(self.phase, Phase::ExpectSynced { .. }) || !enough {
             return;
         }
@@ -590,7 +606,11 @@ impl Leader {
             learner.unacked.push_back((proposal.zxid, now_ms));
             core.send(*link, Packet::Proposal { zxid: proposal.zxid, entry: proposal.bytes.clone() });
         }
+        let zxid = proposal.zxid;
         core.append(proposal);
+        if zoo::is(Mutation::LeaderAcksUnsynced) {
+            self.acked.insert(core.me(), zxid);
+        }
     }
 
     /// The own log is durable up to here.
@@ -643,7 +663,7 @@ impl Leader {
                 } else {
                     Packet::Commit { zxid: *zxid }
                 };
-                if learner.state == LearnerState::Serving {
+                if learner.state == LearnerState::Serving || zoo::is(Mutation::CommitsNotHeld) {
                     core.send(*link, packet);
                 } else {
                     learner.held.push(packet);

@@ -238,14 +238,15 @@ impl Learner {
         self.epoch = epoch;
         // Nobody counts on the promise of an observer, so it need not stay outside until the next election.
         let bound = if self.observer { core.epochs.current } else { core.epochs.accepted };
-        if epoch < bound {
+        if epoch < bound && !zoo::is(Mutation::AcceptOldEpoch) {
             return Err(Reason::OldEpoch);
         }
         if epoch <= core.epochs.accepted {
             // Promised before, perhaps to another leader of that epoch: not to be counted again.
             self.phase = Phase::ExpectPlan;
             let last = if self.need_snapshot { NOTHING } else { core.history.persisted() };
-            self.send(core, Packet::AckEpoch { last, current_epoch: None });
+            let again = zoo::is(Mutation::PromiseTwice).then_some(core.epochs.current);
+            self.send(core, Packet::AckEpoch { last, current_epoch: again });
             return Ok(());
         }
         if zoo::is(Mutation::AcceptWithoutWriting) {
@@ -287,6 +288,11 @@ impl Learner {
                     }
                     self.phase = Phase::Syncing;
                 } else {
+                    if zoo::is(Mutation::TruncateInMemory) {
+                        core.history.truncate(zxid);
+                        self.phase = Phase::Syncing;
+                        return Ok(());
+                    }
                     self.phase = Phase::Truncating;
                     self.cut_at = zxid;
                     core.truncate(zxid);
@@ -311,6 +317,12 @@ impl Learner {
         self.phase = Phase::SavingSnapshot;
         self.snapshot = Some(zxid);
         core.save_snapshot(link, zxid);
+        if zoo::is(Mutation::AckBeforeSnapshot) {
+            core.disk = None;
+            core.history.replace(zxid);
+            self.phase = Phase::Syncing;
+            return self.take_waiting(core, now_ms);
+        }
         Ok(())
     }
 
@@ -340,7 +352,16 @@ impl Learner {
                     self.write_current(core);
                 }
             }
+            (Phase::WritingCurrent, Input::EpochWritten { which: EpochKind::Current, .. })
+                if zoo::is(Mutation::EpochBeforeHistory) && !core.history.is_durable() => {}
             (Phase::WritingCurrent, Input::EpochWritten { which: EpochKind::Current, .. }) => {
+                self.acknowledge_history(core, now_ms);
+            }
+            (Phase::WritingCurrent, Input::Persisted { .. })
+                if zoo::is(Mutation::EpochBeforeHistory)
+                    && core.history.is_durable()
+                    && core.epochs.current == self.epoch =>
+            {
                 self.acknowledge_history(core, now_ms);
             }
             (Phase::WritingCurrent | Phase::ExpectUpToDate, Input::Persisted { .. }) => {
@@ -356,6 +377,7 @@ impl Learner {
     /// Before NEWLEADER.
     fn on_sync_packet(&mut self, core: &mut Core, packet: Packet, now_ms: u64) -> End {
         match packet {
+            Packet::Proposal { .. } if zoo::is(Mutation::DropAfterSnapshot) && self.snapshot.is_some() => {}
             Packet::Proposal { zxid, entry } => self.queue(core, Proposal { zxid, bytes: entry })?,
             Packet::Inform { zxid, entry } | Packet::InformAndActivate { zxid, entry, .. } => {
                 self.queue(core, Proposal { zxid, bytes: entry })?;
@@ -408,14 +430,11 @@ impl Learner {
             self.commit = proposal.zxid;
             core.append(proposal);
         }
-        if core.history.is_durable() || zoo::is(Mutation::EpochBeforeHistory) {
+        let unsynced = zoo::is(Mutation::EpochBeforeHistory) || zoo::is(Mutation::AckHistoryBeforeSync);
+        if core.history.is_durable() || unsynced {
             self.write_current(core);
         } else {
             self.phase = Phase::LoggingHistory { upto: core.history.last() };
-            if zoo::is(Mutation::AckHistoryBeforeSync) {
-                core.epochs.current = self.epoch;
-                self.write_current(core);
-            }
         }
         self.heard(core, now_ms);
     }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use ostler_wire::quorum::{Notification, Packet, PeerState, Vote};
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::core::{Core, Epochs, PeerConfig};
@@ -319,7 +320,14 @@ impl Peer {
             return;
         }
         let last = self.core.history.last();
-        self.core.deliver(last);
+        let last = if zoo::is(Mutation::TailNotDelivered) {
+            self.core.history.delivered()
+        } else if zoo::is(Mutation::RaiseZxidEarly) && self.core.epochs.accepted > self.core.epochs.current {
+            Zxid::new(u32::try_from(self.core.epochs.accepted).expect("an epoch has 31 bits"), 0)
+        } else {
+            self.core.deliver(last);
+            last
+        };
         self.core.generation.0 += 1;
         let me = self.core.me();
         let vote = if self.core.config.observer {

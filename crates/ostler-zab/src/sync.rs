@@ -2,6 +2,7 @@
 //! has, or by the whole tree. One pure function. Answers to Java's `LearnerHandler.syncFollower`.
 
 use ostler_wire::Zxid;
+use ostler_wire::zoo::{self, Mutation};
 
 use crate::history::History;
 
@@ -33,11 +34,17 @@ pub fn decide(peer: Zxid, history: &History, committed: Zxid) -> Plan {
     if peer == committed {
         return Plan::Diff { from: peer };
     }
+    if peer > committed && zoo::is(Mutation::NoTrunc) {
+        return Plan::Diff { from: peer };
+    }
     if peer > committed {
         // An epoch's start is no transaction, so there is nothing to forget; but what comes before it is unknown.
         return if peer.counter() == 0 { snap } else { Plan::Trunc { to: committed } };
     }
     if peer < history.base() {
+        if zoo::is(Mutation::DiffAcrossHole) || (peer == Zxid::ZERO && zoo::is(Mutation::EmptyLearnerDiff)) {
+            return Plan::Diff { from: peer };
+        }
         return snap;
     }
     let mut before = history.base();
@@ -53,7 +60,7 @@ pub fn decide(peer: Zxid, history: &History, committed: Zxid) -> Plan {
                 Plan::Trunc { to: before }
             } else {
                 // Its last ones were never committed, and the cut would go across an epoch (ZOOKEEPER-2832).
-                snap
+                if zoo::is(Mutation::DiffOverTail) { Plan::Diff { from: peer } } else { snap }
             };
         }
         before = zxid;
