@@ -152,6 +152,12 @@ impl Election {
         Vote { leader, zxid, epoch }
     }
 
+    /// Who wants the server to lead that won: without a quorum of them it waits in vain.
+    pub(crate) fn supporters(&self, leader: ServerId) -> BTreeSet<ServerId> {
+        let votes = self.votes.iter().chain(&self.settled);
+        votes.filter(|(_, ballot)| ballot.leader == leader).map(|(server, _)| *server).collect()
+    }
+
     pub(crate) fn deadline_ms(&self) -> u64 {
         self.decide_at_ms.map_or(self.resend_at_ms, |decide| decide.min(self.resend_at_ms))
     }

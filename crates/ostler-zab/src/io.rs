@@ -281,6 +281,9 @@ pub enum Reason {
     /// No quorum in time.
     #[error("no quorum in time")]
     NoQuorum,
+    /// Those who elected this leader want another one by now.
+    #[error("those who elected it want another leader by now")]
+    Outvoted,
     /// The learner does not acknowledge proposals in time.
     #[error("it acknowledges too slowly")]
     TooSlow,

@@ -52,6 +52,8 @@ pub struct Peer {
     elected: Option<Elected>,
     /// The round of the last election.
     round: i64,
+    /// Who elected this server, if it leads and no epoch is established.
+    supporters: BTreeSet<ServerId>,
     connected: BTreeSet<ServerId>,
     /// Learners that came before this server knew that it leads.
     early: VecDeque<(LinkId, Option<Packet>)>,
@@ -110,6 +112,7 @@ impl Peer {
             role,
             elected: None,
             round: 0,
+            supporters: BTreeSet::new(),
             connected: BTreeSet::new(),
             early: VecDeque::new(),
             last_end: None,
@@ -365,7 +368,11 @@ impl Peer {
         // The round of a leader that was there before may be lower; the own one does not go back.
         self.round = self.round.max(elected.round);
         self.role_since_ms = now_ms;
+        self.supporters.clear();
         if elected.leader == self.core.me() {
+            if let Role::Looking(election) = &self.role {
+                self.supporters = election.supporters(elected.leader);
+            }
             let mut leader = Leader::new(&mut self.core, now_ms);
             let mut end = Ok(());
             for (link, first) in std::mem::take(&mut self.early) {
@@ -425,8 +432,23 @@ impl Peer {
                 if notification.state == PeerState::Looking {
                     let round = self.elected.map_or(self.round, |elected| elected.round);
                     self.answer(from, round);
+                    self.on_supporter(from, notification, round, now_ms);
                 }
             }
+        }
+    }
+
+    /// Who elected this server may have heard of a better one since: when all start at once, two find one another
+    /// before the third is there. A leader whom no quorum wants does not wait for one until the time to join is over.
+    fn on_supporter(&mut self, from: ServerId, notification: &Notification, round: i64, now_ms: u64) {
+        let Role::Leading(leader) = &self.role else { return };
+        if leader.is_broadcasting() || notification.round < round {
+            return;
+        }
+        if notification.vote.leader == self.core.me() {
+            self.supporters.insert(from);
+        } else if self.supporters.remove(&from) && !self.core.config.quorum.is_quorum(&self.supporters) {
+            self.end_role(Reason::Outvoted, now_ms);
         }
     }
 
