@@ -156,9 +156,21 @@ impl Conn {
         self.queue.is_empty()
     }
 
-    /// Whether something that is answered here waits behind the last write that is with the node.
+    /// Whether something that is answered here waits behind the last write: a read, or a sync, which will be one.
     pub(crate) fn has_reads_waiting(&self) -> bool {
-        self.queue.back().is_some_and(|slot| !slot.kind.is_with_node())
+        self.queue.back().is_some_and(|slot| !matches!(slot.kind, SlotKind::Write { .. }))
+    }
+
+    /// The oldest sync that waits for the node may be answered once what is in front of it is.
+    pub(crate) fn release_sync(&mut self) {
+        let ids = &self.ids;
+        let sync = self.queue.iter_mut().find(|slot| matches!(slot.kind, SlotKind::Sync { .. }));
+        if let Some(slot) = sync
+            && let SlotKind::Sync { body } = &mut slot.kind
+        {
+            let body = std::mem::take(body);
+            slot.kind = SlotKind::Read { op: OpCode::Sync, body, ids: Arc::clone(ids) };
+        }
     }
 
     pub(crate) fn enqueue(&mut self, slot: Slot) {

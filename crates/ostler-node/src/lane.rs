@@ -166,7 +166,7 @@ impl Lane {
                 let before = changes.partition_point(|change| change.zxid <= zxid);
                 self.fire(&changes[..before]);
                 changes = &changes[before..];
-                self.on_letter(now, zxid, letter, &mut told, store);
+                self.on_letter(now, zxid, letter, &mut told);
             }
             self.fire(changes);
         }
@@ -387,7 +387,7 @@ impl Lane {
         }
     }
 
-    fn on_letter(&mut self, now: Now, zxid: Zxid, letter: Letter, told: &mut Told, store: &Store) {
+    fn on_letter(&mut self, now: Now, zxid: Zxid, letter: Letter, told: &mut Told) {
         match letter {
             Letter::Reply { conn: id, outcome } => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
@@ -408,8 +408,7 @@ impl Lane {
             }
             Letter::Synced { conn: id } => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
-                let Some(slot) = conn.take_write() else { return };
-                self.desk.answer_sync(now, conn, &slot, store);
+                conn.release_sync();
                 self.dirty.insert(id);
                 told.answered.insert(id);
                 told.moved.insert(id);

@@ -261,14 +261,6 @@ impl Desk {
     }
 
     /// Answers a read from the store.
-    /// The leader has answered a sync: everything that was committed before it is here.
-    pub(crate) fn answer_sync(&mut self, now: Now, conn: &mut Conn, slot: &Slot, store: &Store) {
-        let SlotKind::Sync { body } = &slot.kind else { return };
-        let ids = Arc::clone(&conn.ids);
-        let ask = Ask { xid: slot.xid, op: OpCode::Sync, arrived_ms: slot.arrived_ms, ids: &ids };
-        self.answer(now, conn, &ask, body, store);
-    }
-
     fn answer(&mut self, now: Now, conn: &mut Conn, ask: &Ask<'_>, body: &[u8], store: &Store) {
         let zxid = store.last_zxid();
         let at = conn.out.len();

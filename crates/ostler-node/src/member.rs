@@ -166,7 +166,8 @@ impl Node {
         let Request { session, cxid, op, body, ids } = request;
         let op = OpCode::from_int(op);
         if op == Some(OpCode::Sync) {
-            let last = self.peer.last_proposed();
+            // Not the peer's last zxid: that is the beginning of an epoch in which nothing was proposed.
+            let last = self.applier.last();
             if self.peer.committed() >= last {
                 self.send_packet(link, Packet::Sync);
             } else {
@@ -200,6 +201,20 @@ impl Node {
             Err(code) => ostler_tree::refuse(code, &asker, (zxid, now.wall_ms)),
         };
         self.propose(now, entry, Origin::Server, false, store);
+    }
+
+    /// Answers the syncs of a learner that come before a commit that is about to be sent: it may be that of a write
+    /// which the same client asked for behind its sync, and a learner's answers keep the order of what it hears.
+    pub(crate) fn release_learner_syncs_before(&mut self, link: LinkId, zxid: Zxid) {
+        let mut due = 0;
+        self.member.learner_syncs.retain(|(after, of)| {
+            let is_due = *of == link && *after < zxid;
+            due += usize::from(is_due);
+            !is_due
+        });
+        for _ in 0..due {
+            self.send_packet(link, Packet::Sync);
+        }
     }
 
     /// Answers the syncs of learners whose commit has come.
@@ -291,7 +306,7 @@ impl Node {
             Service::None => self.close(conn, CloseReason::NotServing),
             Service::Alone => self.send(conn.lane(), Letter::Synced { conn }),
             Service::Leading => {
-                let last = self.peer.last_proposed();
+                let last = self.applier.last();
                 if let Some(letter) = self.applier.defer(last, conn, Letter::Synced { conn }) {
                     self.send(conn.lane(), letter);
                 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ostler_tree::{Asker, Outstanding, Store};
 use ostler_wire::client::write::Write;
+use ostler_wire::quorum::Packet;
 use ostler_wire::txn::TxnEntry;
 use ostler_wire::{ServerId, SessionId, Zxid};
 use ostler_zab::{Epochs, History, Peer, PeerConfig, Proposal, Standing as PeerStanding};
@@ -504,10 +505,15 @@ impl Node {
                 // Its clients keep their sessions and come back, here or elsewhere.
                 ostler_zab::Output::LearnerGone { .. } => {}
                 ostler_zab::Output::Standing(standing) => self.on_standing(now, standing, store),
+                ostler_zab::Output::Send { link, packet } => {
+                    if let Packet::Commit { zxid } | Packet::Inform { zxid, .. } = packet {
+                        self.release_learner_syncs_before(link, zxid);
+                    }
+                    self.send_packet(link, packet);
+                }
                 output @ (ostler_zab::Output::WriteEpoch { .. }
                 | ostler_zab::Output::Notify { .. }
                 | ostler_zab::Output::Connect { .. }
-                | ostler_zab::Output::Send { .. }
                 | ostler_zab::Output::SendSnapshot { .. }
                 | ostler_zab::Output::Close { .. }) => self.outputs.push_back(Output::Peer(output)),
             }

@@ -1,0 +1,206 @@
+//! Syncs at the leader of an ensemble: when they are answered, and in which order among commits. The ensemble has one
+//! voter, whose own disk is the quorum, and an observer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ostler_node::config::DigestAlgorithm;
+use ostler_node::reaper::ReaperConfig;
+use ostler_node::throttle::ThrottleConfig;
+use ostler_node::{ConnId, Input, LaneId, Letter, Node, NodeConfig, Now, Output};
+use ostler_tree::{Store, TreeConfig};
+use ostler_wire::client::write::Write;
+use ostler_wire::quorum::{Forwarded, LearnerInfo, Members, Packet};
+use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
+use ostler_wire::{OpCode, ServerId, SessionId, Zxid};
+use ostler_zab::{Epochs, Generation, History, JointQuorum, Limit, LinkId, PeerConfig, Proposal, Quorum};
+
+const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
+const LINK: LinkId = LinkId(7);
+
+/// A leader without threads: the test moves it.
+struct Leader {
+    node: Node,
+    store: Store,
+    now: Now,
+    appended: Vec<(Zxid, Generation)>,
+    /// What was sent to the observer.
+    sent: Vec<Packet>,
+    /// What the lane was told.
+    letters: Vec<Letter>,
+}
+
+impl Leader {
+    /// One that leads epoch 2, in which nothing was proposed; epoch 1 made a session.
+    fn new() -> Self {
+        let members = Members::parse(
+            "server.1=127.0.0.1:2888:3888:participant\nserver.2=127.0.0.1:2889:3889:observer\nversion=0",
+        )
+        .expect("a list");
+        let now = Now { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
+        let mut store = Store::new(TreeConfig::default());
+        let header = TxnHeader { session: SESSION, cxid: 0, zxid: Zxid::new(1, 1), time_ms: now.wall_ms };
+        let entry = TxnEntry { header, txn: Txn::CreateSession { timeout_ms: 1000 }, digest: None };
+        store.apply(&entry, &mut Vec::new());
+        let mut bytes = Vec::new();
+        entry.encode(&mut bytes);
+        let proposal = Proposal { zxid: header.zxid, bytes: Bytes::from(bytes) };
+        let peer = PeerConfig {
+            server: ServerId(1),
+            quorum: JointQuorum::new(Quorum::of(&members).expect("a majority")),
+            observer: false,
+            tick_ms: 100,
+            init_limit_ticks: 10,
+            sync_limit_ticks: 5,
+            max_waiting_bytes: 1 << 20,
+            force_snapshot: false,
+        };
+        let epochs = Epochs { accepted: 1, current: 1 };
+        let history = History::new(Zxid::ZERO, [proposal], Limit::default());
+        let text = Bytes::from(members.to_string());
+        let node = Node::member(Arc::new(config()), peer, (0, text), epochs, history, &store, now);
+        let mut leader =
+            Self { node, store, now, appended: Vec::new(), sent: Vec::new(), letters: Vec::new() };
+        for _ in 0..100 {
+            leader.carry_out();
+            leader.now.mono_ms += 20;
+            leader.node.handle_timeout(leader.now, &leader.store);
+            leader.carry_out();
+        }
+        assert!(leader.node.is_serving(), "its own vote is the whole quorum");
+        leader.letters.clear();
+        leader
+    }
+
+    fn give(&mut self, input: Input) {
+        self.node.handle(self.now, input, &self.store);
+        self.carry_out();
+    }
+
+    fn hear(&mut self, packet: Packet) {
+        self.give(Input::Peer(ostler_zab::Input::Packet { link: LINK, packet }));
+    }
+
+    /// Does what the node wants, but for what was appended, which waits for [`Self::persist`].
+    fn carry_out(&mut self) {
+        loop {
+            while let Some(output) = self.node.poll_output() {
+                match output {
+                    Output::Append { proposal, generation } => {
+                        self.appended.push((proposal.zxid, generation));
+                    }
+                    Output::Peer(ostler_zab::Output::WriteEpoch { which, epoch, generation }) => {
+                        let written = ostler_zab::Input::EpochWritten { which, epoch, generation };
+                        self.node.handle(self.now, Input::Peer(written), &self.store);
+                    }
+                    Output::Peer(ostler_zab::Output::Send { packet, .. }) => self.sent.push(packet),
+                    Output::Send(_, batch) => {
+                        self.letters.extend(batch.letters.into_iter().map(|(_, letter)| letter));
+                    }
+                    Output::Apply | Output::DiscardSnapshots | Output::Peer(_) => {}
+                    other => panic!("nobody asked for {other:?}"),
+                }
+            }
+            if !self.node.has_committed() {
+                return;
+            }
+            for (_, batch) in self.node.apply(&mut self.store, &|_| true) {
+                self.letters.extend(batch.letters.into_iter().map(|(_, letter)| letter));
+            }
+        }
+    }
+
+    /// All that was appended is on the disk.
+    fn persist(&mut self) {
+        if let Some((zxid, generation)) = self.appended.pop() {
+            self.appended.clear();
+            self.give(Input::Persisted { zxid, generation });
+        }
+    }
+
+    fn join_observer(&mut self) {
+        self.give(Input::Peer(ostler_zab::Input::LearnerArrived { link: LINK }));
+        let info = LearnerInfo { server: Some(ServerId(2)), protocol: 0x10000, members_version: 0 };
+        self.hear(Packet::ObserverInfo { accepted_epoch: 1, info });
+        self.hear(Packet::AckEpoch { last: self.store.last_zxid(), current_epoch: None });
+        self.hear(Packet::Ack { zxid: Zxid::new(2, 0) });
+        assert_eq!(self.sent.last(), Some(&Packet::UpToDate));
+        self.sent.clear();
+    }
+
+    fn hear_request(&mut self, cxid: i32, op: OpCode, body: Bytes) {
+        let request = Forwarded { session: SESSION, cxid, op: op.to_int(), body, ids: None };
+        self.hear(Packet::Request(request));
+    }
+}
+
+#[test]
+fn a_sync_at_a_new_leader_waits_for_no_write() {
+    let mut leader = Leader::new();
+    let conn = ConnId::new(LaneId(0), 1);
+    leader.give(Input::Connect { conn, resume: Some(SESSION), timeout_ms: 1000 });
+    assert!(matches!(leader.letters.pop(), Some(Letter::Opened { .. })), "the session lives");
+    leader.give(Input::Sync { conn, session: SESSION, xid: 1 });
+    assert!(matches!(leader.letters.pop(), Some(Letter::Synced { .. })), "all that is decided is applied");
+}
+
+#[test]
+fn a_sync_of_a_learner_at_a_new_leader_waits_for_no_write() {
+    let mut leader = Leader::new();
+    leader.join_observer();
+    leader.hear_request(1, OpCode::Sync, Bytes::new());
+    assert_eq!(leader.sent, [Packet::Sync]);
+}
+
+#[test]
+fn a_sync_of_a_learner_is_answered_before_the_write_that_came_behind_it() {
+    let mut leader = Leader::new();
+    leader.join_observer();
+    leader.hear(Packet::Revalidate { session: SESSION, timeout_ms: 1000 });
+    leader.sent.clear();
+    let mut body = Vec::new();
+    Write::SetData { path: Some("/".into()), data: None, version: -1 }.encode(&mut body);
+    let body = Bytes::from(body);
+    leader.hear_request(1, OpCode::SetData, body.clone());
+    leader.hear_request(2, OpCode::Sync, Bytes::new());
+    leader.hear_request(3, OpCode::SetData, body);
+    assert_eq!(leader.sent, [], "nothing is on the disk");
+    leader.persist();
+    let order: Vec<&str> = leader
+        .sent
+        .iter()
+        .map(|packet| match packet {
+            Packet::Inform { .. } => "inform",
+            Packet::Sync => "sync",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(order, ["inform", "sync", "inform"]);
+}
+
+fn config() -> NodeConfig {
+    NodeConfig {
+        server_id: 1,
+        tick_ms: 100,
+        min_session_timeout_ms: 200,
+        max_session_timeout_ms: 2000,
+        max_frame: 0xf_ffff,
+        tree: TreeConfig::default(),
+        snap_count: 100_000,
+        snap_size: None,
+        super_digest: None,
+        digest_algorithm: DigestAlgorithm::Sha1,
+        digest_scheme: true,
+        enforced_schemes: Vec::new(),
+        global_outstanding_limit: 1000,
+        large_requests: None,
+        request_throttle_limit: 0,
+        throttled_op_wait_ms: 0,
+        sessionless_timeout_ms: 10_000,
+        connection_throttle: ThrottleConfig::default(),
+        reaper: ReaperConfig::default(),
+        lanes: 1,
+        member: true,
+        seed: 1,
+    }
+}
