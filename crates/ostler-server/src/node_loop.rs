@@ -116,7 +116,10 @@ impl NodeLoop {
                 Output::Apply => {}
                 Output::Send(lane, batch) => self.lanes[lane.0].batches.push(batch),
                 Output::Install(store) => {
-                    *self.store.write().unwrap_or_else(PoisonError::into_inner) = *store;
+                    let mut old = self.store.write().unwrap_or_else(PoisonError::into_inner);
+                    // One that was begun since the log's thread stopped them would be of both trees.
+                    self.snapshots.discard_running();
+                    *old = *store;
                 }
                 Output::Truncate { to, generation } => self.to_log(LogLetter::Truncate { to, generation }),
                 Output::SaveTree { store, zxid, generation } => {
