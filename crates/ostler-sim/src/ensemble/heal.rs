@@ -223,6 +223,10 @@ impl Cluster {
             let Some(member) = self.machines[place].member.as_ref() else { continue };
             let of = |violation: Violation| violation!("server {}: {violation}", place + 1);
             state::compare(&member.store, &model).map_err(of)?;
+            let config = member.store.data(ostler_wire::path::CONFIG, &[]).map(|(data, _)| data);
+            if config != Ok(Some(&self.settings.members[..])) {
+                return Err(of(violation!("its node of the configuration holds {config:?}")));
+            }
             let check = member.store.digest_check();
             if check.mismatches > 0 {
                 return Err(of(violation!("the digest differs, first at {:?} (Z14)", check.first_mismatch)));

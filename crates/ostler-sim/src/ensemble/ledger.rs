@@ -137,17 +137,32 @@ impl Ledger {
         book.durable = book.durable.max(zxid);
     }
 
-    /// A server is about to cut its log, or to put a tree in its place.
+    /// A server is about to cut its log, or to put a tree in its place. What is committed may be among what goes: a
+    /// learner that comes back forgets what its leader had not committed yet, and is given it anew. Then a quorum has
+    /// it without this server.
     pub(super) fn on_about_to_cut(&mut self, place: usize, to: Zxid) -> Result<(), Violation> {
         let book = &mut self.books[place];
         book.floor = Some(to);
-        let lost = book.history.iter().rev().take_while(|(zxid, _)| *zxid > to);
-        for (zxid, _) in lost {
-            if position(&self.committed, *zxid).is_some() {
-                return Err(violation!("server {} forgets {zxid}, which is committed (Z8)", place + 1));
-            }
+        let lost = book.history.iter().rev().map(|(zxid, _)| *zxid).take_while(|zxid| *zxid > to);
+        let newest = lost.into_iter().find(|zxid| position(&self.committed, *zxid).is_some());
+        let Some(zxid) = newest else { return Ok(()) };
+        let mut holders = self.holders(zxid);
+        holders.remove(&id_of(place));
+        if self.quorum.is_quorum(&holders) {
+            Ok(())
+        } else {
+            Err(violation!("server {} forgets {zxid}, which is committed (Z8)", place + 1))
         }
-        Ok(())
+    }
+
+    /// Who has a transaction, and all before it, on the disk.
+    fn holders(&self, zxid: Zxid) -> BTreeSet<ServerId> {
+        self.books
+            .iter()
+            .enumerate()
+            .filter(|(_, book)| book.durable >= zxid && position(&book.history, zxid).is_some())
+            .map(|(place, _)| id_of(place))
+            .collect()
     }
 
     /// A log was cut.
@@ -325,13 +340,7 @@ impl Ledger {
         if upto <= self.last_committed() {
             return Ok(());
         }
-        let holders: BTreeSet<ServerId> = self
-            .books
-            .iter()
-            .enumerate()
-            .filter(|(_, book)| book.durable >= upto && position(&book.history, upto).is_some())
-            .map(|(place, _)| id_of(place))
-            .collect();
+        let holders = self.holders(upto);
         if !self.quorum.is_quorum(&holders) {
             return Err(violation!(
                 "server {} commits {upto}, which only {:?} have (Z3)",

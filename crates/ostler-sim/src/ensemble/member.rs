@@ -172,7 +172,8 @@ impl Member {
         if let Some(name) = &recovered.snapshot {
             purge.note_whole(name);
         }
-        let store = recovered.store;
+        let mut store = recovered.store;
+        store.set_config(&settings.members, 0, now.wall_ms);
         let history = History::new(recovered.history.base, recovered.history.proposals, limit);
         let members = (0, settings.members.clone());
         let node =
@@ -286,7 +287,7 @@ impl Member {
                     wants.log = true;
                 }
                 Output::Install(store) => {
-                    assert!(self.snapshot.is_none(), "no snapshot is taken of a tree that is about to go");
+                    self.discard_snapshot();
                     self.store = *store;
                 }
                 Output::Apply => {}
@@ -434,6 +435,9 @@ impl Member {
     }
 
     fn disk_work(&mut self, letter: LogLetter, done_us: u64, settings: &Settings) -> LogTurn {
+        if matches!(letter, LogLetter::Truncate(..) | LogLetter::SaveTree(..)) {
+            self.discard_snapshot();
+        }
         match letter {
             LogLetter::Append(..) | LogLetter::Roll => unreachable!("they were taken"),
             LogLetter::Epoch(which, epoch, generation) => {

@@ -114,6 +114,7 @@ impl Cluster {
     pub(super) fn submit(&mut self, id: usize, request: Request) -> Option<usize> {
         let Self { patrons, history, now_us, .. } = self;
         let place = patrons[id].client.submit(*now_us, request, history)?;
+        self.trace.say(self.now_us, format_args!("c{id} asks {place} {:?}", self.history.ops[place].request));
         Some(place)
     }
 
