@@ -383,11 +383,11 @@ impl Learner {
                 self.queue(core, Proposal { zxid, bytes: entry })?;
                 self.committed.insert(zxid);
             }
-            Packet::Commit { zxid } | Packet::CommitAndActivate { zxid, .. } => {
-                // The commit of what the tree holds already says nothing new.
-                if self.not_logged.iter().rev().any(|proposal| proposal.zxid == zxid) {
-                    self.committed.insert(zxid);
-                }
+            // The commit of what the tree holds already says nothing new.
+            Packet::Commit { zxid } | Packet::CommitAndActivate { zxid, .. }
+                if self.not_logged.iter().rev().any(|proposal| proposal.zxid == zxid) =>
+            {
+                self.committed.insert(zxid);
             }
             Packet::NewLeader { zxid, members: _ } => {
                 if i64::from(zxid.epoch()) != self.epoch || zxid.counter() != 0 {

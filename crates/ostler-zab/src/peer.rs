@@ -378,7 +378,8 @@ impl Peer {
             for (link, first) in std::mem::take(&mut self.early) {
                 leader.on_learner_arrived(&self.core, link, now_ms);
                 if let Some(packet) = first {
-                    end = end.and(leader.on_packet(&mut self.core, link, packet, now_ms));
+                    let step = leader.on_packet(&mut self.core, link, packet, now_ms);
+                    end = end.and(step);
                 }
             }
             self.role = Role::Leading(Box::new(leader));

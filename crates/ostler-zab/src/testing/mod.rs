@@ -8,14 +8,23 @@ mod disk;
 mod net;
 mod node;
 mod outputs;
+mod puppet;
 mod rng;
+mod script;
+#[cfg(test)]
+mod scripts;
 mod show;
 mod swarm;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may look at the clock and be told what to do by its environment"
+)]
 mod tests;
 mod world;
 
 pub use actions::Action;
 pub use rng::Rng;
+pub use script::run as run_script;
 pub use swarm::{Outcome, run, trace};
 pub use world::{Setup, Stats, World};

@@ -134,6 +134,9 @@ impl World {
     }
 
     fn send(&mut self, node: usize, id: LinkId, packet: Packet) {
+        if self.puppets.contains(&node) {
+            return;
+        }
         if let Packet::Commit { zxid } | Packet::Inform { zxid, .. } = packet
             && self.nodes[node].running.as_ref().is_some_and(|running| running.is_leading())
         {
@@ -170,7 +173,12 @@ impl World {
         }
     }
 
-    fn wrong_from_learner(&mut self, node: usize, id: LinkId, packet: &Packet) -> Option<&'static str> {
+    pub(super) fn wrong_from_learner(
+        &mut self,
+        node: usize,
+        id: LinkId,
+        packet: &Packet,
+    ) -> Option<&'static str> {
         let disk = &self.nodes[node].disk;
         let epochs = disk.epochs;
         let last = disk.last();
@@ -220,7 +228,12 @@ impl World {
         }
     }
 
-    fn wrong_from_leader(&mut self, node: usize, id: LinkId, packet: &Packet) -> Option<&'static str> {
+    pub(super) fn wrong_from_leader(
+        &mut self,
+        node: usize,
+        id: LinkId,
+        packet: &Packet,
+    ) -> Option<&'static str> {
         let disk = &self.nodes[node].disk;
         let epochs = disk.epochs;
         let voter = self.links[&id].dialer < self.setup.voters;

@@ -99,6 +99,8 @@ pub struct World {
     pub(super) blocked: BTreeSet<(usize, usize)>,
     pub(super) now_ms: u64,
     pub(super) record: Record,
+    /// Servers for which a script speaks.
+    pub(super) puppets: BTreeSet<usize>,
     /// What was seen that must not be.
     pub violation: Option<String>,
     /// What happened, in numbers.
@@ -157,6 +159,7 @@ impl World {
             blocked: BTreeSet::new(),
             now_ms: 0,
             record: Record::default(),
+            puppets: BTreeSet::new(),
             violation: None,
             stats: Stats::default(),
             trace: None,
@@ -408,7 +411,9 @@ impl World {
     }
 
     fn propose(&mut self, node: usize) {
-        let Some(zxid) = self.peer(node).and_then(Peer::next_zxid) else { return };
+        let Some(zxid) = self.peer(node).and_then(Peer::next_zxid) else {
+            return self.say(|| format!("s{} takes no proposal", node + 1));
+        };
         self.stats.proposals += 1;
         if zxid.counter() > self.setup.last_counter {
             self.fail(|| format!("{zxid} is beyond the end of its epoch"));
@@ -442,6 +447,9 @@ impl World {
                 Wire::Hello => self.input(node, Input::LearnerArrived { link: id }),
                 Wire::Packet(packet) => {
                     self.on_taken(id, to_leader, &packet);
+                    if self.puppets.contains(&node) {
+                        return;
+                    }
                     self.input(node, Input::Packet { link: id, packet });
                 }
                 Wire::Tree(tree) => {
@@ -532,6 +540,6 @@ impl World {
 }
 
 /// What a transaction says.
-fn bytes_of(zxid: Zxid) -> bytes::Bytes {
+pub(super) fn bytes_of(zxid: Zxid) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(&zxid.0.to_be_bytes())
 }
