@@ -391,8 +391,9 @@ impl Member {
 
     /// The last lines of the log.
     pub(crate) fn log_tail(&self) -> String {
-        let text = self.log_since(self.log_length().saturating_sub(6_000));
-        let lines: Vec<&str> = text.lines().collect();
+        let text = self.log_since(self.log_length().saturating_sub(200_000));
+        // Java notes every word that it is asked.
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains(" - Processing srvr")).collect();
         lines[lines.len().saturating_sub(25)..].join("\n")
     }
 

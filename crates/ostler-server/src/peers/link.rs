@@ -4,19 +4,20 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::PoisonError;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use ostler_node::Input;
 use ostler_node::tree_stream::{Progress, TreeReceiver, TreeSender};
+use ostler_tree::Store;
 use ostler_wire::Zxid;
 use ostler_wire::quorum::{Packet, PacketStream, Side};
 use ostler_zab::LinkId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::PeersConfig;
 use crate::inbox::NodeLetter;
@@ -47,6 +48,7 @@ impl Link {
 
     /// Queues a packet. `false` if the other side is too far behind.
     pub(super) fn send(&self, packet: &Packet, max_unsent: usize) -> bool {
+        self.tell_of_synchronisation(packet);
         let mut queue = self.queue.borrow_mut();
         if !matches!(queue.back(), Some(Item::Bytes(_))) {
             queue.push_back(Item::Bytes(Vec::new()));
@@ -76,6 +78,20 @@ impl Link {
         }
     }
 
+    /// One line for whoever wonders how a member came back.
+    fn tell_of_synchronisation(&self, packet: &Packet) {
+        let (way, zxid) = match packet {
+            Packet::Diff { zxid } => ("DIFF", zxid),
+            Packet::Trunc { zxid } => ("TRUNC", zxid),
+            Packet::Snap { zxid } => ("SNAP", zxid),
+            _ => return,
+        };
+        match self.side {
+            Side::Learner => info!(way, %zxid, "the leader brings this server up to date"),
+            Side::Master => info!(way, %zxid, link = self.id.0, "bringing a learner up to date"),
+        }
+    }
+
     async fn write(&self, config: &PeersConfig, mut stream: OwnedWriteHalf) -> std::io::Result<()> {
         loop {
             let next = self.queue.borrow_mut().pop_front();
@@ -85,7 +101,7 @@ impl Link {
                     stream.write_all(&bytes).await?;
                     self.unsent.set(self.unsent.get() - bytes.len());
                 }
-                Some(Item::Tree(zxid)) => write_tree(config, &mut stream, zxid).await?,
+                Some(Item::Tree(zxid)) => write_tree(&config.store, &mut stream, zxid).await?,
             }
         }
     }
@@ -99,6 +115,7 @@ impl Link {
         let mut letters = Vec::new();
         loop {
             while let Some(packet) = packets.read().map_err(invalid)? {
+                self.tell_of_synchronisation(&packet);
                 let tree = match packet {
                     Packet::Snap { zxid } => Some(zxid),
                     _ => None,
@@ -153,23 +170,62 @@ impl Link {
 }
 
 /// Writes the tree as it is once it has reached `zxid`.
-async fn write_tree(config: &PeersConfig, stream: &mut OwnedWriteHalf, zxid: Zxid) -> std::io::Result<()> {
-    let store = || config.store.read().unwrap_or_else(PoisonError::into_inner);
+async fn write_tree(
+    store: &RwLock<Store>,
+    stream: &mut (impl AsyncWrite + Unpin),
+    zxid: Zxid,
+) -> std::io::Result<()> {
+    let store = || store.read().unwrap_or_else(PoisonError::into_inner);
     while store().last_zxid() < zxid {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut sender = TreeSender::new(&store());
     let mut slice = Vec::new();
-    loop {
+    let mut is_last = false;
+    while !is_last {
         slice.clear();
-        let more = sender.next(&store(), &mut slice);
+        is_last = sender.next(&store(), &mut slice);
         stream.write_all(&slice).await?;
-        if !more {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use ostler_tree::TreeConfig;
+    use ostler_wire::SessionId;
+    use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
+
+    use super::*;
+
+    /// A store with so many sessions besides its first nodes.
+    fn store(sessions: i64) -> RwLock<Store> {
+        let mut store = Store::new(TreeConfig::default());
+        for zxid in 1..=sessions {
+            let header = TxnHeader { session: SessionId(zxid), zxid: Zxid(zxid), ..TxnHeader::default() };
+            let txn = Txn::CreateSession { timeout_ms: 4_000 };
+            store.apply(&TxnEntry { header, txn, digest: None }, &mut Vec::new());
+        }
+        RwLock::new(store)
+    }
+
+    #[test]
+    fn a_tree_is_written_to_its_end_and_once_whether_it_takes_one_slice_or_many() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        for sessions in [0, 3, 2_000] {
+            let store = store(sessions);
+            // Room for the tree and no more: what goes on writing meets the end.
+            let mut room = vec![0; 64 << 10];
+            let mut stream = std::io::Cursor::new(room.as_mut_slice());
+            runtime.block_on(write_tree(&store, &mut stream, Zxid(sessions))).unwrap();
+            let written = usize::try_from(stream.position()).unwrap();
+            let mut receiver = TreeReceiver::new(TreeConfig::default(), 1 << 20);
+            assert_eq!(receiver.feed(&room[..written]), Ok(Progress::Done { used: written }), "{sessions}");
+            assert_eq!(receiver.finish(Zxid(sessions)).unwrap().session_count(), sessions as usize);
+        }
+    }
 }

@@ -154,23 +154,29 @@ fn observed(leader: &Member, learner: &Member, marks: [u64; 2]) -> Result<Sent> 
         [Some(one), Some(other)] if one == other => Ok(one),
         [Some(one), Some(other)] => bail!("the learner speaks of {one}, the leader of {other}"),
         [None, None] => bail!(
-            "neither member says how member {} was brought up to date; its log:\n{}",
+            "neither the leader nor the learner says how member {} was brought up to date; its log:\n{}",
             learner.id,
             learner.log_tail()
         ),
     }
 }
 
-const LEARNER_SAYS: [(&str, Sent); 3] = [
+const LEARNER_SAYS: [(&str, Sent); 6] = [
     ("Getting a diff from the leader", Sent::Diff),
     ("Getting a snapshot from leader", Sent::Snap),
     ("Truncating log to get in sync", Sent::Trunc),
+    ("brings this server up to date way=\"DIFF\"", Sent::Diff),
+    ("brings this server up to date way=\"SNAP\"", Sent::Snap),
+    ("brings this server up to date way=\"TRUNC\"", Sent::Trunc),
 ];
 
-const LEADER_SAYS: [(&str, Sent); 3] = [
+const LEADER_SAYS: [(&str, Sent); 6] = [
     ("Sending DIFF zxid", Sent::Diff),
     ("Sending snapshot last zxid", Sent::Snap),
     ("Sending TRUNC", Sent::Trunc),
+    ("bringing a learner up to date way=\"DIFF\"", Sent::Diff),
+    ("bringing a learner up to date way=\"SNAP\"", Sent::Snap),
+    ("bringing a learner up to date way=\"TRUNC\"", Sent::Trunc),
 ];
 
 /// The last of the phrases in a log.
