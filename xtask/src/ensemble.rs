@@ -45,6 +45,8 @@ pub(crate) struct Member {
 #[derive(Debug)]
 pub(crate) struct Ensemble {
     members: Vec<Member>,
+    /// Ids in the list of members that the next start is given; a list of one makes a server that stands alone.
+    listed: Vec<u32>,
     setup: Setup,
     _home: Scratch,
     /// How long anything that an ensemble does by itself may take.
@@ -74,7 +76,8 @@ impl Ensemble {
                 child: None,
             });
         }
-        Ok(Self { members, setup: setup.clone(), _home: home, patience: Duration::from_secs(120) })
+        let listed = members.iter().map(|member| member.id).collect();
+        Ok(Self { members, listed, setup: setup.clone(), _home: home, patience: Duration::from_secs(120) })
     }
 
     /// The members in the order of their ids.
@@ -102,6 +105,11 @@ impl Ensemble {
         self.members.iter().map(|member| member.address).collect()
     }
 
+    /// Which members the next start of any of them is told of.
+    pub(crate) fn list(&mut self, ids: &[u32]) {
+        self.listed = ids.to_vec();
+    }
+
     /// Makes another program serve this member from its next start on.
     pub(crate) fn replace(&mut self, id: u32, kind: Kind) {
         self.members[id as usize - 1].kind = kind;
@@ -112,6 +120,7 @@ impl Ensemble {
         let servers: String = self
             .members
             .iter()
+            .filter(|member| self.listed.len() > 1 && self.listed.contains(&member.id))
             .map(|member| {
                 let [quorum, election] = member.ports;
                 let role = if member.observer { "observer" } else { "participant" };
@@ -271,6 +280,7 @@ impl Ensemble {
             "leader" => Mode::Leader,
             "follower" => Mode::Follower,
             "observer" => Mode::Observer,
+            "standalone" => Mode::Standalone,
             _ => return None,
         })
     }
@@ -357,6 +367,8 @@ pub(crate) enum Mode {
     Follower,
     /// It follows and does not vote.
     Observer,
+    /// It has no other members.
+    Standalone,
 }
 
 /// Opens every run of a member in its log.

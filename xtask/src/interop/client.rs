@@ -15,6 +15,9 @@ const BATCH: usize = 200;
 /// The xid of pings.
 const PING_XID: i32 = -2;
 
+/// The xid of watch events.
+const EVENT_XID: i32 = -1;
+
 /// A reply: its header's zxid and error, and the bytes behind the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
@@ -30,6 +33,8 @@ pub(crate) struct Client {
     reader: BufReader<TcpStream>,
     xid: i32,
     session: Session,
+    /// Paths of watch events, in the order in which they came.
+    events: Vec<String>,
 }
 
 /// What a client needs to come back to its session on another server.
@@ -89,7 +94,7 @@ impl Client {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         let reader = BufReader::with_capacity(1 << 16, stream.try_clone()?);
-        let mut client = Self { reader, stream, xid: 0, session: session.clone() };
+        let mut client = Self { reader, stream, xid: 0, session: session.clone(), events: Vec::new() };
         let timeout_ms = i32::try_from(timeout.as_millis())?;
         let hello = Enc::new()
             .int(0)
@@ -113,6 +118,11 @@ impl Client {
     /// The session, for `resume`.
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The paths of all watch events that came ahead of the replies read so far.
+    pub(crate) fn take_events(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.events)
     }
 
     /// Tells the server that the client lives.
@@ -180,10 +190,13 @@ impl Client {
             let frame = self.frame()?;
             let mut dec = Dec::new(&frame);
             let (xid, zxid, err) = (dec.int(), dec.long(), dec.int().context("a reply without a header")?);
-            if xid != Some(-1) {
+            if xid != Some(EVENT_XID) {
                 self.session.last_zxid = self.session.last_zxid.max(zxid.unwrap_or_default());
                 return Ok(Reply { err, body: dec.rest().to_vec() });
             }
+            // Kind and state come first.
+            let (_, _) = (dec.int(), dec.int());
+            self.events.push(dec.string().context("an event without a path")?);
         }
     }
 

@@ -3,10 +3,12 @@
 pub(crate) mod client;
 mod ensemble;
 mod fill;
+mod grow;
 pub(crate) mod java_smoke;
 pub(crate) mod kazoo;
 mod migrate;
 mod roundtrip;
+mod steadfast;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -38,6 +40,8 @@ enum What {
     Ensemble(ensemble::Options),
     /// Three Java servers become Ostler and Java again, one at a time, under load.
     Migrate(migrate::Options),
+    /// One server becomes three and one again on its data directory, under load.
+    Grow(grow::Options),
 }
 
 /// Runs the stage; every part runs even if one before it failed.
@@ -60,5 +64,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Roundtrip(options) => roundtrip::run(options),
         What::Ensemble(options) => ensemble::run(options),
         What::Migrate(options) => migrate::run(options),
+        What::Grow(options) => grow::run(options),
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Counts {
     pub(crate) unknown: AtomicU64,
     /// Connections that broke or were refused.
     pub(crate) reconnects: AtomicU64,
+    /// Watch events.
+    pub(crate) events: AtomicU64,
     /// Sessions closed in order.
     pub(crate) closed: AtomicU64,
     /// Sessions left to expire.
@@ -211,6 +213,8 @@ impl Worker {
             let (notes, wire): (Vec<Note>, Vec<(i32, Vec<u8>)>) = self.batch().into_iter().unzip();
             let (replies, end) = client.calls_while_connected(&wire);
             self.counts.unknown.fetch_add((wire.len() - replies.len()) as u64, Ordering::Relaxed);
+            // Of the watches that the reads left; whether they come in time is for the watchers to see.
+            self.counts.events.fetch_add(client.take_events().len() as u64, Ordering::Relaxed);
             let mut session_over = false;
             for (reply, note) in replies.iter().zip(notes) {
                 session_over |= matches!(reply.err, SESSION_EXPIRED | SESSION_MOVED);
@@ -298,7 +302,8 @@ impl Worker {
             }
             29..31 => {
                 let ttl = if self.rng.chance(50) { 500 } else { 86_400_000 };
-                let body = Enc::new().bytes(&fill::create(&format!("{fresh}-t"), Some(&data), &open, 5));
+                let flags = if self.rng.chance(50) { 5 } else { 6 };
+                let body = Enc::new().bytes(&fill::create(&format!("{fresh}-t"), Some(&data), &open, flags));
                 plain(op::CREATE_TTL, body.long(ttl).0)
             }
             31..36 => {
@@ -342,9 +347,14 @@ impl Worker {
             }
             82..84 => plain(op::CREATE, fill::create("/shared/line-", Some(&data), &open, 2)),
             84..86 => plain(op::SYNC, Enc::new().string(&own).0),
+            86..89 => {
+                let path = self.known();
+                plain(op::EXISTS, Enc::new().string(&path).byte(1).0)
+            }
+            89..91 => plain(op::GET_CHILDREN2, Enc::new().string("/shared").byte(1).0),
             _ => {
                 let path = self.known();
-                plain(op::GET_DATA, Enc::new().string(&path).byte(0).0)
+                plain(op::GET_DATA, Enc::new().string(&path).byte(u8::from(self.rng.chance(30))).0)
             }
         }
     }
@@ -362,10 +372,8 @@ impl Worker {
         if self.names.is_empty() {
             "/shared".to_owned()
         } else {
-            {
-                let at = self.rng.below(self.names.len());
-                self.names[at].clone()
-            }
+            let at = self.rng.below(self.names.len());
+            self.names[at].clone()
         }
     }
 }
