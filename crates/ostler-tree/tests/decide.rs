@@ -303,6 +303,20 @@ fn dead_sessions_lose_their_ephemerals() {
     assert_eq!((server.store.node_count(), server.store.ephemerals_count()), (5, 0));
 }
 
+/// With extended types off the owner of a TTL node reads as a session, one that was never there.
+#[test]
+fn ttl_nodes_outlive_a_start_without_extended_types() {
+    let mut server = server();
+    assert_eq!(server.code(create("/e", 1)), 0);
+    let kind = CreateKind::Ttl { ttl_ms: 5000 };
+    let txn = Txn::Create(CreateTxn { kind, path: "/t".into(), data: None, acl: None, parent_cversion: 2 });
+    let header = TxnHeader { zxid: Zxid(2), session: SessionId(7), ..TxnHeader::default() };
+    server.apply(&TxnEntry { header, txn, digest: None });
+    assert_eq!(server.store.clear_dead_sessions(), [SessionId(7)]);
+    assert!(server.store.exists("/t", &[]).is_ok());
+    assert_eq!(server.store.exists("/e", &[]), Err(Code::NoNode));
+}
+
 #[test]
 fn containers_and_ttl_nodes_run_out() {
     let mut server = Server::new(TreeConfig { extended_types: true, ..TreeConfig::default() });
