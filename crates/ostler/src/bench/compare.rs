@@ -7,28 +7,28 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
 use super::fanout::{self, FanoutArgs};
-use super::handshake;
 use super::loads::Mix;
 use super::options::{Common, Shape};
 use super::report::{Report, mib, micros, print_text, thousands};
 use super::run::{self, LoadSpec, Target};
+use super::servers::Servers;
 use super::storm::{self, StormArgs};
 
 /// What to compare.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct CompareArgs {
-    /// The first server, HOST:PORT
+    /// The first server, HOST:PORT, or all members of the first ensemble, with commas
     #[arg(value_name = "A")]
     a: String,
-    /// The second server, HOST:PORT
+    /// The second server, or all members of the second ensemble
     #[arg(value_name = "B")]
     b: String,
-    /// The process of the first server: compare CPU per operation and memory
-    #[arg(long, value_name = "PID")]
-    pid_a: Option<u32>,
-    /// The process of the second server
-    #[arg(long, value_name = "PID")]
-    pid_b: Option<u32>,
+    /// The process of the first server, or those of all its members: compare CPU per operation and memory
+    #[arg(long, value_name = "PID,…", value_delimiter = ',')]
+    pid_a: Vec<u32>,
+    /// The process of the second server, or those of all its members
+    #[arg(long, value_name = "PID,…", value_delimiter = ',')]
+    pid_b: Vec<u32>,
     /// What to call the first server
     #[arg(long, value_name = "NAME", default_value = "A")]
     label_a: String,
@@ -112,8 +112,8 @@ pub(super) fn run(args: &CompareArgs) -> Result<()> {
     if args.shape.watch_dir.is_some() {
         bail!("--watch-dir is about one server: use it with the workload itself");
     }
-    let a = Target { address: handshake::resolve(&args.a)?, pid: args.pid_a };
-    let b = Target { address: handshake::resolve(&args.b)?, pid: args.pid_b };
+    let a = Target { servers: Servers::resolve(&args.a)?, pids: args.pid_a.clone() };
+    let b = Target { servers: Servers::resolve(&args.b)?, pids: args.pid_b.clone() };
     let mut all = Vec::new();
     for (kind, shape) in plan(args) {
         let comparison = compare(args, kind, &shape, &a, &b)?;
@@ -151,7 +151,7 @@ fn compare(args: &CompareArgs, kind: Kind, shape: &Shape, a: &Target, b: &Target
         for (target, label, rounds) in [(a, &args.label_a, &mut rounds_a), (b, &args.label_b, &mut rounds_b)]
         {
             let report = super::with_probe(&args.common, || run_once(args, kind, shape, target))
-                .with_context(|| format!("on {label} ({}), round {}", target.address, round + 1))?;
+                .with_context(|| format!("on {label} ({}), round {}", target.servers, round + 1))?;
             if round >= args.warmup_rounds {
                 rounds.push(report);
             }
@@ -229,8 +229,8 @@ const NUMBERS: [(&str, Number); 10] = [
     ("max µs", |report| Some(report.latency_us.max)),
     ("read p99 µs", |report| Some(report.reads_us?.p99)),
     ("write p99 µs", |report| Some(report.writes_us?.p99)),
-    ("CPU µs/op", |report| Some(report.server?.cpu_us_per_op)),
-    ("RSS bytes", |report| Some(run::to_f64(report.server?.rss_bytes))),
+    ("CPU µs/op", |report| Some(report.server.as_ref()?.cpu_us_per_op)),
+    ("RSS bytes", |report| Some(run::to_f64(report.server.as_ref()?.rss_bytes))),
     ("fdatasync p95 µs", |report| Some(report.fdatasync_us?.p95)),
 ];
 
@@ -313,7 +313,12 @@ mod tests {
     fn ratios_are_of_medians_and_what_one_side_lacks_is_left_out() {
         let report = |throughput, pid: bool| Report {
             throughput,
-            server: pid.then_some(ServerUse { pid: 1, cpu_seconds: 1.0, cpu_us_per_op: 2.0, rss_bytes: 1 }),
+            server: pid.then(|| ServerUse {
+                pids: vec![1],
+                cpu_seconds: 1.0,
+                cpu_us_per_op: 2.0,
+                rss_bytes: 1,
+            }),
             ..Report::default()
         };
         let a = vec![report(30.0, true), report(10.0, true), report(20.0, true)];

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use rustix::time::Timespec;
 
 use super::handshake::{self, Identity};
 use super::progress::Progress;
+use super::servers::Servers;
 
 /// Frames longer than this come from no ZooKeeper that we know.
 pub(super) const MAX_FRAME: usize = 256 << 20;
@@ -94,9 +95,9 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens sessions on `connections` connections, each of which keeps up to `depth` requests in flight.
+    /// Opens sessions on `connections` connections, dealt out over the servers, each of which keeps up to `depth` requests in flight.
     pub(super) fn connect(
-        address: SocketAddr,
+        servers: &Servers,
         identity: &Identity,
         connections: usize,
         depth: usize,
@@ -107,10 +108,11 @@ impl Engine {
         while conns.len() < connections {
             let batch = HANDSHAKES_AT_ONCE.min(connections - conns.len());
             let mut streams = Vec::new();
-            for _ in 0..batch {
-                streams.push(handshake::begin(address, identity)?);
+            for connection in conns.len()..conns.len() + batch {
+                let address = servers.of(connection);
+                streams.push((address, handshake::begin(address, identity)?));
             }
-            for mut stream in streams {
+            for (address, mut stream) in streams {
                 timeout = timeout.min(handshake::finish(&mut stream, address, identity)?);
                 stream.set_nonblocking(true)?;
                 let data = epoll::EventData::new_u64(conns.len() as u64);
@@ -468,7 +470,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || serve(&listener, 100));
-        let mut engine = Engine::connect(address, &identity(), 1, 8).unwrap();
+        let mut engine = Engine::connect(&address.into(), &identity(), 1, 8).unwrap();
         let (mut load, mut progress) = (load(), Progress::new("test", None));
         let problem = engine.run(&mut load, u64::MAX / 2, &mut progress).unwrap_err();
         assert!(problem.to_string().contains("all connections are lost"), "{problem}");
@@ -485,7 +487,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || serve(&listener, 4));
-        let mut engine = Engine::connect(address, &identity(), 1, 4).unwrap();
+        let mut engine = Engine::connect(&address.into(), &identity(), 1, 4).unwrap();
         let (mut load, mut progress) = (load(), Progress::new("test", None));
         // Nothing but the first window is sent.
         engine.pump(0, &mut load, 0);
@@ -498,7 +500,9 @@ mod tests {
     #[test]
     fn a_dead_address_is_named() {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let Err(problem) = Engine::connect(address, &identity(), 1, 1) else { panic!("connected to nobody") };
+        let Err(problem) = Engine::connect(&address.into(), &identity(), 1, 1) else {
+            panic!("connected to nobody")
+        };
         assert!(problem.to_string().contains(&address.to_string()), "{problem}");
     }
 }

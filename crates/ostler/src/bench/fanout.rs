@@ -89,12 +89,19 @@ pub(super) fn run(target: &Target, args: &FanoutArgs, common: &Common) -> Result
     if paths.len() * (value.len() + path::parent(&root).len() + 40) > 900_000 {
         bail!("{nodes} znodes of {} bytes do not fit in one multi: use more connections", value.len());
     }
-    subtree::create(target.address, &identity, &root)?;
+    subtree::create(target.servers.first(), &identity, &root)?;
     let mut progress = Progress::new("watch: connecting", None);
     progress.show(0);
-    subtree::create_nodes(target.address, &identity, &mut paths.iter().cloned(), &value, &mut progress)?;
+    subtree::create_nodes(
+        target.servers.first(),
+        &identity,
+        &mut paths.iter().cloned(),
+        &value,
+        &mut progress,
+    )?;
 
-    let engine = Engine::connect(target.address, &identity, connections as usize + 1, ARM_DEPTH)?;
+    subtree::sync(&target.servers, &identity, &root)?;
+    let engine = Engine::connect(&target.servers, &identity, connections as usize + 1, ARM_DEPTH)?;
     let load = Fanout {
         paths,
         value,
@@ -112,7 +119,7 @@ pub(super) fn run(target: &Target, args: &FanoutArgs, common: &Common) -> Result
     };
     let result = measure(engine, load, target, args);
     drop(progress);
-    let tidied = if common.keep { Ok(()) } else { subtree::tidy(target.address, &identity, &root) };
+    let tidied = if common.keep { Ok(()) } else { subtree::tidy(target.servers.first(), &identity, &root) };
     let mut report = result?;
     tidied?;
     report.connections = connections;
@@ -124,17 +131,17 @@ fn measure(mut engine: Engine, mut load: Fanout, target: &Target, args: &FanoutA
     let (mut first, mut last, mut answer) = (Latencies::new(), Latencies::new(), Latencies::new());
     let mut report = Report {
         workload: "watch".to_owned(),
-        address: target.address.to_string(),
+        address: target.servers.to_string(),
         depth: 1,
         value_size: args.value_size,
         unit: "events",
         latency_of: "last event",
         ..Report::default()
     };
-    let mut meter = Meter::start(target.pid)?;
+    let mut meter = Meter::start(&target.pids)?;
     for round in 0..WARMUP_ROUNDS + args.rounds {
         if round == WARMUP_ROUNDS {
-            meter = Meter::start(target.pid)?;
+            meter = Meter::start(&target.pids)?;
         }
         let times = load.round(&mut engine, &mut progress)?;
         if round >= WARMUP_ROUNDS {

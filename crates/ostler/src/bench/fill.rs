@@ -7,10 +7,10 @@ use anyhow::{Result, bail};
 use super::engine::Engine;
 use super::loads::{Bulk, Random};
 use super::options::{Common, parse_duration};
-use super::process;
 use super::progress::Progress;
 use super::report::Report;
 use super::run::{Meter, Target, to_f64};
+use super::servers;
 use super::subtree;
 
 /// The shape of a fill.
@@ -50,8 +50,8 @@ pub(super) fn run(target: &Target, args: &FillArgs, common: &Common) -> Result<R
     if args.batch * (args.value_size + args.name_size + 80) > 900_000 {
         bail!("a multi of {} znodes of {} bytes is too long: lower --batch", args.batch, args.value_size);
     }
-    subtree::create(target.address, &identity, &root)?;
-    let before = target.pid.map(process::resident_bytes).transpose()?;
+    subtree::create(target.servers.first(), &identity, &root)?;
+    let before = (!target.pids.is_empty()).then(|| servers::resident_bytes(&target.pids)).transpose()?;
     let width = args.name_size as usize - 1;
     let parent = |i: u32| format!("{root}/p{i:0width$}");
     let mut parents = (0..args.parents).map(parent);
@@ -62,8 +62,8 @@ pub(super) fn run(target: &Target, args: &FillArgs, common: &Common) -> Result<R
 
     let mut progress = Progress::new("fill", Some(total));
     let mut engine =
-        Engine::connect(target.address, &identity, args.connections as usize, args.depth as usize)?;
-    let meter = Meter::start(target.pid)?;
+        Engine::connect(&target.servers, &identity, args.connections as usize, args.depth as usize)?;
+    let meter = Meter::start(&target.pids)?;
     let began = Instant::now();
     // Children come when all parents are there: the multis of a connection overtake those of another.
     let batch = args.batch as usize;
@@ -75,7 +75,7 @@ pub(super) fn run(target: &Target, args: &FillArgs, common: &Common) -> Result<R
     }
     let mut report = Report {
         workload: "fill".to_owned(),
-        address: target.address.to_string(),
+        address: target.servers.to_string(),
         connections: args.connections,
         depth: args.depth,
         value_size: args.value_size,
@@ -96,8 +96,8 @@ pub(super) fn run(target: &Target, args: &FillArgs, common: &Common) -> Result<R
     drop(progress);
     engine.close();
     std::thread::sleep(args.settle);
-    if let (Some(before), Some(pid), Some(server)) = (before, target.pid, &mut report.server) {
-        server.rss_bytes = process::resident_bytes(pid)?;
+    if let (Some(before), Some(server)) = (before, &mut report.server) {
+        server.rss_bytes = servers::resident_bytes(&target.pids)?;
         let grown = server.rss_bytes.saturating_sub(before);
         report.more.insert("RSS bytes a node", to_f64(grown) / to_f64(total));
     }

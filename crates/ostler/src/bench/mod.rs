@@ -14,6 +14,7 @@ mod progress;
 mod ready;
 mod report;
 mod run;
+mod servers;
 mod stats;
 mod storm;
 mod subtree;
@@ -24,6 +25,7 @@ use self::loads::Mix;
 use self::options::{Common, Shape};
 use self::report::Report;
 use self::run::{LoadSpec, Target};
+use self::servers::Servers;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -211,20 +213,20 @@ struct LoadArgs {
     common: Common,
 }
 
-/// One server.
+/// One server, or one ensemble.
 #[derive(Debug, Clone, clap::Args)]
 struct ServerArgs {
-    /// The server, HOST:PORT
+    /// The server, HOST:PORT; or all members of an ensemble, with commas, over which connections are dealt out
     #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:2181")]
     address: String,
-    /// The server's process on this machine: report its CPU per operation and its memory
-    #[arg(long, value_name = "PID")]
-    server_pid: Option<u32>,
+    /// The server's process on this machine, or those of all members: report CPU per operation and memory, summed up
+    #[arg(long, value_name = "PID,…", value_delimiter = ',')]
+    server_pid: Vec<u32>,
 }
 
 impl ServerArgs {
     fn target(&self) -> Result<Target> {
-        Ok(Target { address: handshake::resolve(&self.address)?, pid: self.server_pid })
+        Ok(Target { servers: Servers::resolve(&self.address)?, pids: self.server_pid.clone() })
     }
 }
 
@@ -256,7 +258,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Workload::Clean { server, common } => {
             // The check of --path is that of the benchmarks.
             common.subtree("x")?;
-            subtree::delete(server.target()?.address, &common.identity()?, &common.path)
+            subtree::delete(server.target()?.servers.first(), &common.identity()?, &common.path)
         }
         Workload::Ready { server, ready, common } => ready::run(&server.target()?, &ready, &common),
         Workload::Compare(args) => compare::run(&args),

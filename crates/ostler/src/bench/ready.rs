@@ -50,8 +50,8 @@ struct Ready {
 
 /// Runs it.
 pub(super) fn run(target: &Target, args: &ReadyArgs, common: &Common) -> Result<()> {
-    if !args.command.is_empty() && std::net::TcpStream::connect(target.address).is_ok() {
-        bail!("something listens on {} already, before the command was started", target.address);
+    if !args.command.is_empty() && std::net::TcpStream::connect(target.servers.first()).is_ok() {
+        bail!("something listens on {} already, before the command was started", target.servers);
     }
     let began = Instant::now();
     let mut child = spawn(&args.command)?;
@@ -93,7 +93,7 @@ fn measure(
     let mut identity = common.identity()?;
     loop {
         identity.patience = ATTEMPT.max(began.elapsed() / 20);
-        let attempt = Control::connect(target.address, &identity).and_then(|mut control| {
+        let attempt = Control::connect(target.servers.first(), &identity).and_then(|mut control| {
             let answer = control.ask(OpCode::GetData, |out| encode::path_watch_body("/", false, out))?;
             let ready = began.elapsed();
             control.close();
@@ -102,9 +102,9 @@ fn measure(
         match attempt {
             Ok((Ok(_), ready)) => {
                 std::thread::sleep(args.settle);
-                let pid = target.pid.or_else(|| child.map(|child| child.id()));
+                let pid = target.pids.first().copied().or_else(|| child.map(|child| child.id()));
                 return Ok(Ready {
-                    address: target.address.to_string(),
+                    address: target.servers.first().to_string(),
                     ready_ms: ready.as_secs_f64() * 1000.0,
                     pid,
                     rss_bytes: pid.map(process::resident_bytes).transpose()?,

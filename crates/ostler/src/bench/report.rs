@@ -43,10 +43,10 @@ pub(super) struct Report {
     pub(super) more: BTreeMap<&'static str, f64>,
 }
 
-/// What the server's process used in the measured interval.
-#[derive(Debug, Clone, Copy, Serialize)]
+/// What the processes of the servers used in the measured interval, together.
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct ServerUse {
-    pub(super) pid: u32,
+    pub(super) pids: Vec<u32>,
     pub(super) cpu_seconds: f64,
     pub(super) cpu_us_per_op: f64,
     pub(super) rss_bytes: u64,
@@ -229,7 +229,12 @@ mod tests {
             unit: "ops",
             latency_of: "latency",
             errors: BTreeMap::from([("NoNode".to_owned(), 3)]),
-            server: Some(ServerUse { pid: 1, cpu_seconds: 1.0, cpu_us_per_op: 2.5, rss_bytes: 5 << 20 }),
+            server: Some(ServerUse {
+                pids: vec![1],
+                cpu_seconds: 1.0,
+                cpu_us_per_op: 2.5,
+                rss_bytes: 5 << 20,
+            }),
             ..Report::default()
         };
         let text = text(&report);

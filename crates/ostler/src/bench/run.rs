@@ -1,6 +1,5 @@
 //! One run of one load against one server: prepare, warm up, measure, tidy up.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -11,6 +10,7 @@ use super::options::{Common, Shape};
 use super::process::{self, SnapshotWatch};
 use super::progress::Progress;
 use super::report::{Report, ServerUse, SnapshotSplit};
+use super::servers::{self, Servers};
 use super::stats::{CountBy, Recorder};
 use super::subtree;
 
@@ -27,25 +27,26 @@ pub(super) struct LoadSpec {
     pub(super) shape: Shape,
 }
 
-/// A server.
+/// A server, or an ensemble.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
-    pub(super) address: SocketAddr,
-    pub(super) pid: Option<u32>,
+    pub(super) servers: Servers,
+    /// Their processes, if they are to be metered.
+    pub(super) pids: Vec<u32>,
 }
 
-/// CPU time used between two moments, by the server and by this process.
+/// CPU time used between two moments, by the servers and by this process.
 pub(super) struct Meter {
-    pid: Option<u32>,
+    pids: Vec<u32>,
     server: Duration,
     own: Duration,
 }
 
 impl Meter {
-    pub(super) fn start(pid: Option<u32>) -> Result<Self> {
+    pub(super) fn start(pids: &[u32]) -> Result<Self> {
         Ok(Self {
-            pid,
-            server: pid.map_or(Ok(Duration::ZERO), process::cpu_time)?,
+            pids: pids.to_vec(),
+            server: servers::cpu_time(pids)?,
             own: process::cpu_time(std::process::id())?,
         })
     }
@@ -54,13 +55,13 @@ impl Meter {
     pub(super) fn finish(&self, report: &mut Report) -> Result<()> {
         let per_op = |used: Duration| 1e6 * used.as_secs_f64() / to_f64(report.ops.max(1));
         report.client_cpu_us_per_op = per_op(process::cpu_time(std::process::id())?.saturating_sub(self.own));
-        if let Some(pid) = self.pid {
-            let used = process::cpu_time(pid)?.saturating_sub(self.server);
+        if !self.pids.is_empty() {
+            let used = servers::cpu_time(&self.pids)?.saturating_sub(self.server);
             report.server = Some(ServerUse {
-                pid,
+                pids: self.pids.clone(),
                 cpu_seconds: used.as_secs_f64(),
                 cpu_us_per_op: per_op(used),
-                rss_bytes: process::resident_bytes(pid)?,
+                rss_bytes: servers::resident_bytes(&self.pids)?,
             });
         }
         Ok(())
@@ -73,7 +74,8 @@ pub(super) fn run(target: &Target, spec: &LoadSpec, common: &Common) -> Result<R
     let root = common.subtree(&spec.name)?;
     let shape = &spec.shape;
     process::raise_file_limit(u64::from(shape.connections) + 64)?;
-    subtree::create(target.address, &identity, &root)?;
+    let first = target.servers.first();
+    subtree::create(first, &identity, &root)?;
     let nodes = if spec.mix == Mix::Create { shape.connections } else { shape.nodes };
     let paths: Vec<String> = (0..nodes).map(|i| format!("{root}/n{i:09}")).collect();
     let value = if spec.mix == Mix::Create {
@@ -82,12 +84,13 @@ pub(super) fn run(target: &Target, spec: &LoadSpec, common: &Common) -> Result<R
         Random::new(common.seed).bytes(shape.value_size as usize)
     };
     let mut preparing = Progress::new(format!("{}: preparing", spec.name), Some(u64::from(nodes)));
-    subtree::create_nodes(target.address, &identity, &mut paths.iter().cloned(), &value, &mut preparing)?;
+    subtree::create_nodes(first, &identity, &mut paths.iter().cloned(), &value, &mut preparing)?;
     drop(preparing);
+    subtree::sync(&target.servers, &identity, &root)?;
 
     let result = measure(target, spec, common, paths);
     // What was created goes away also when the run failed, if the server still answers.
-    let tidied = if common.keep { Ok(()) } else { subtree::tidy(target.address, &identity, &root) };
+    let tidied = if common.keep { Ok(()) } else { subtree::tidy(first, &identity, &root) };
     let report = result?;
     tidied?;
     Ok(report)
@@ -101,7 +104,7 @@ fn measure(target: &Target, spec: &LoadSpec, common: &Common, paths: Vec<String>
     let mut load = Operations::new(spec.mix, paths, shape.value_size as usize, common.seed, recorder);
     let identity = common.identity()?;
     let mut engine =
-        Engine::connect(target.address, &identity, shape.connections as usize, shape.depth as usize)?;
+        Engine::connect(&target.servers, &identity, shape.connections as usize, shape.depth as usize)?;
     let mut progress = Progress::new(spec.name.clone(), None);
 
     let from = engine.now() + nanos(shape.warmup);
@@ -113,7 +116,7 @@ fn measure(target: &Target, spec: &LoadSpec, common: &Common, paths: Vec<String>
 
     let watch = shape.watch_dir.as_deref().map(SnapshotWatch::start).transpose()?;
     let began = Instant::now();
-    let meter = Meter::start(target.pid)?;
+    let meter = Meter::start(&target.pids)?;
     // Now rather than `from`: what came in since the warm-up ended is not of the metered interval.
     let from = engine.now();
     load.recorder.begin(from, until, shape.ops.unwrap_or(u64::MAX));
@@ -121,7 +124,7 @@ fn measure(target: &Target, spec: &LoadSpec, common: &Common, paths: Vec<String>
     let ended = engine.now();
     let mut report = Report {
         workload: spec.name.clone(),
-        address: target.address.to_string(),
+        address: target.servers.to_string(),
         connections: shape.connections,
         depth: shape.depth,
         value_size: shape.value_size,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::process;
 use super::progress::Progress;
 use super::report::Report;
 use super::run::{Meter, Target, nanos, to_f64};
+use super::servers::Servers;
 use super::stats::{Latencies, us};
 
 /// How long a server may be silent.
@@ -52,7 +53,7 @@ pub(super) fn run(target: &Target, args: &StormArgs, common: &Common) -> Result<
     let identity = common.identity()?;
     let mut report = Report {
         workload: "connect".to_owned(),
-        address: target.address.to_string(),
+        address: target.servers.to_string(),
         connections: args.concurrency,
         depth: 1,
         unit: "sessions",
@@ -60,7 +61,7 @@ pub(super) fn run(target: &Target, args: &StormArgs, common: &Common) -> Result<
         ..Report::default()
     };
     let mut storm = Storm {
-        address: target.address,
+        servers: target.servers.clone(),
         epoll: epoll::create(epoll::CreateFlags::CLOEXEC).context("cannot create an epoll")?,
         dials: Vec::new(),
         failed: BTreeMap::new(),
@@ -68,7 +69,7 @@ pub(super) fn run(target: &Target, args: &StormArgs, common: &Common) -> Result<
         latencies: Latencies::new(),
     };
     let mut progress = Progress::new("connect", Some(u64::from(args.sessions)));
-    let meter = Meter::start(target.pid)?;
+    let meter = Meter::start(&target.pids)?;
     let began = Instant::now();
     storm.open_all(args, &identity, &mut progress)?;
     report.seconds = began.elapsed().as_secs_f64();
@@ -85,7 +86,7 @@ pub(super) fn run(target: &Target, args: &StormArgs, common: &Common) -> Result<
 }
 
 struct Storm {
-    address: SocketAddr,
+    servers: Servers,
     epoll: OwnedFd,
     dials: Vec<Dial>,
     failed: BTreeMap<String, u64>,
@@ -124,7 +125,7 @@ impl Storm {
             }
             if self.latencies.quantiles().count == 0 && self.done >= concurrency.min(sessions) {
                 let why = self.failed.keys().next().cloned().unwrap_or_default();
-                bail!("no session could be opened on {}: {why}", self.address);
+                bail!("no session could be opened on {}: {why}", self.servers);
             }
         }
         Ok(())
@@ -132,14 +133,15 @@ impl Storm {
 
     /// Begins to connect, without waiting.
     fn dial(&mut self, identity: &Identity) -> Result<()> {
-        let family = if self.address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let address = self.servers.of(self.dials.len());
+        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
         let began = Instant::now();
-        match rustix::net::connect(&socket, &self.address) {
+        match rustix::net::connect(&socket, &address) {
             Ok(()) | Err(rustix::io::Errno::INPROGRESS) => {}
             Err(error) => {
-                return Err(error).with_context(|| format!("cannot connect to {}", self.address));
+                return Err(error).with_context(|| format!("cannot connect to {address}"));
             }
         }
         let stream = TcpStream::from(socket);

@@ -14,6 +14,7 @@ use super::engine::Engine;
 use super::handshake::{Control, Identity, code_name};
 use super::loads::{Bulk, BulkRequest};
 use super::progress::Progress;
+use super::servers::Servers;
 
 const BULK_CONNECTIONS: usize = 2;
 const BULK_DEPTH: usize = 8;
@@ -52,7 +53,7 @@ pub(super) fn create_nodes(
     value: &[u8],
     progress: &mut Progress,
 ) -> Result<()> {
-    let mut engine = Engine::connect(address, identity, BULK_CONNECTIONS, BULK_DEPTH)?;
+    let mut engine = Engine::connect(&address.into(), identity, BULK_CONNECTIONS, BULK_DEPTH)?;
     let mut bulk = Bulk::new(create_batches(paths, value, DELETES), &[]);
     run_bulk(&mut engine, &mut bulk, progress)?;
     engine.close();
@@ -92,6 +93,18 @@ pub(super) fn run_bulk<F: FnMut(&mut Vec<u8>) -> Option<BulkRequest>>(
     engine.run(bulk, until, progress)
 }
 
+/// Waits until every server has what was written so far at the first.
+pub(super) fn sync(servers: &Servers, identity: &Identity, subtree: &str) -> Result<()> {
+    for address in servers.rest() {
+        let mut control = Control::connect(*address, identity)?;
+        if let Err(err) = control.ask(OpCode::Sync, |out| out.put_string(subtree))? {
+            bail!("{address} cannot catch up: {}", code_name(err));
+        }
+        control.close();
+    }
+    Ok(())
+}
+
 /// Deletes a subtree, and the znode above it if that is empty then.
 pub(super) fn tidy(address: SocketAddr, identity: &Identity, subtree: &str) -> Result<()> {
     delete(address, identity, subtree)?;
@@ -109,7 +122,7 @@ pub(super) fn delete(address: SocketAddr, identity: &Identity, subtree: &str) ->
     if !there {
         return Ok(());
     }
-    let mut engine = Engine::connect(address, identity, BULK_CONNECTIONS, BULK_DEPTH)?;
+    let mut engine = Engine::connect(&address.into(), identity, BULK_CONNECTIONS, BULK_DEPTH)?;
     // Listing and deleting take turns, and a turn may be long, so what lists has a session of its own each time.
     delete_below(address, identity, &mut engine, subtree)?;
     engine.close();
