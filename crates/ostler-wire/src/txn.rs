@@ -120,6 +120,11 @@ pub struct TxnDigest {
     pub digest: i64,
 }
 
+impl TxnDigest {
+    /// Its length in bytes; it comes last in an entry.
+    pub const LEN: usize = 12;
+}
+
 /// The version of the digest that is written.
 pub const DIGEST_VERSION: i32 = 2;
 
@@ -345,7 +350,7 @@ impl TxnEntry {
         let at = reader.position();
         let op = reader.int("txn.type")?;
         let txn = Txn::decode_body(op, at, bytes, &mut reader)?;
-        let digest = if reader.remaining() >= 12 {
+        let digest = if reader.remaining() >= TxnDigest::LEN {
             Some(TxnDigest {
                 version: reader.int("digest.version")?,
                 digest: reader.long("digest.treeDigest")?,

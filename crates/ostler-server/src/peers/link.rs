@@ -7,11 +7,13 @@ use std::rc::Rc;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ostler_node::Input;
 use ostler_node::tree_stream::{Progress, TreeReceiver, TreeSender};
 use ostler_tree::Store;
 use ostler_wire::Zxid;
 use ostler_wire::quorum::{Packet, PacketStream, Side};
+use ostler_wire::txn::{TxnDigest, TxnEntry};
 use ostler_zab::LinkId;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -24,11 +26,15 @@ use crate::inbox::NodeLetter;
 
 /// The least room for what arrives.
 const READ_BYTES: usize = 64 << 10;
+/// About as much is written at once of what waited for a tree.
+const WRITE_BYTES: usize = 64 << 10;
 
 /// What is to be sent.
 enum Item {
     Bytes(Vec<u8>),
     Tree(Zxid),
+    /// A transaction behind a tree that is still on its way, which may hold what the transaction does already.
+    Behind(Packet),
 }
 
 /// One connection.
@@ -38,18 +44,35 @@ pub(super) struct Link {
     side: Side,
     queue: RefCell<VecDeque<Item>>,
     unsent: Cell<usize>,
+    /// Whether a tree waits or is being sent.
+    sends_tree: Cell<bool>,
     bell: Notify,
 }
 
 impl Link {
     pub(super) fn new(id: LinkId, side: Side) -> Self {
-        Self { id, side, queue: RefCell::default(), unsent: Cell::new(0), bell: Notify::new() }
+        Self {
+            id,
+            side,
+            queue: RefCell::default(),
+            unsent: Cell::new(0),
+            sends_tree: Cell::new(false),
+            bell: Notify::new(),
+        }
     }
 
     /// Queues a packet. `false` if the other side is too far behind.
     pub(super) fn send(&self, packet: &Packet, max_unsent: usize) -> bool {
         self.tell_of_synchronisation(packet);
         let mut queue = self.queue.borrow_mut();
+        if let Packet::Proposal { entry, .. } | Packet::Inform { entry, .. } = packet
+            && self.sends_tree.get()
+        {
+            self.unsent.set(self.unsent.get() + entry.len());
+            queue.push_back(Item::Behind(packet.clone()));
+            self.bell.notify_one();
+            return self.unsent.get() <= max_unsent;
+        }
         if !matches!(queue.back(), Some(Item::Bytes(_))) {
             queue.push_back(Item::Bytes(Vec::new()));
         }
@@ -62,6 +85,7 @@ impl Link {
     }
 
     pub(super) fn send_tree(&self, zxid: Zxid) {
+        self.sends_tree.set(true);
         self.queue.borrow_mut().push_back(Item::Tree(zxid));
         self.bell.notify_one();
     }
@@ -93,6 +117,8 @@ impl Link {
     }
 
     async fn write(&self, config: &PeersConfig, mut stream: OwnedWriteHalf) -> std::io::Result<()> {
+        // The last transaction of which a part may be in the tree that was sent.
+        let mut in_tree = Zxid::ZERO;
         loop {
             let next = self.queue.borrow_mut().pop_front();
             match next {
@@ -101,7 +127,33 @@ impl Link {
                     stream.write_all(&bytes).await?;
                     self.unsent.set(self.unsent.get() - bytes.len());
                 }
-                Some(Item::Tree(zxid)) => write_tree(&config.store, &mut stream, zxid).await?,
+                Some(Item::Tree(zxid)) => {
+                    in_tree = write_tree(&config.store, &mut stream, zxid).await?;
+                    self.sends_tree.set(false);
+                }
+                Some(Item::Behind(packet)) => {
+                    let mut bytes = Vec::new();
+                    self.unsent
+                        .set(self.unsent.get() - encode_behind(&packet, in_tree, self.side, &mut bytes));
+                    while bytes.len() < WRITE_BYTES {
+                        let Some(packet) = self.take_behind() else { break };
+                        let taken = encode_behind(&packet, in_tree, self.side, &mut bytes);
+                        self.unsent.set(self.unsent.get() - taken);
+                    }
+                    stream.write_all(&bytes).await?;
+                }
+            }
+        }
+    }
+
+    /// The next item, if it is a transaction behind a tree.
+    fn take_behind(&self) -> Option<Packet> {
+        let mut queue = self.queue.borrow_mut();
+        match queue.pop_front()? {
+            Item::Behind(packet) => Some(packet),
+            other => {
+                queue.push_front(other);
+                None
             }
         }
     }
@@ -169,25 +221,61 @@ impl Link {
     }
 }
 
-/// Writes the tree as it is once it has reached `zxid`.
+/// Writes the tree as it is once it has reached `zxid`. It goes on changing meanwhile; what it has reached in the end
+/// is the answer.
 async fn write_tree(
     store: &RwLock<Store>,
     stream: &mut (impl AsyncWrite + Unpin),
     zxid: Zxid,
-) -> std::io::Result<()> {
+) -> std::io::Result<Zxid> {
     let store = || store.read().unwrap_or_else(PoisonError::into_inner);
     while store().last_zxid() < zxid {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let mut sender = TreeSender::new(&store());
     let mut slice = Vec::new();
-    let mut is_last = false;
-    while !is_last {
+    loop {
         slice.clear();
-        is_last = sender.next(&store(), &mut slice);
+        let (is_last, reached) = {
+            let store = store();
+            (sender.next(&store, &mut slice), store.last_zxid())
+        };
         stream.write_all(&slice).await?;
+        if is_last {
+            return Ok(reached);
+        }
     }
-    Ok(())
+}
+
+/// Appends a transaction that follows a tree; says how many bytes of the queue's account that was. As long as the tree
+/// may hold a part of what is to come, no digest of the way fits it: Java would count each as a mismatch, so they
+/// stay out.
+fn encode_behind(packet: &Packet, in_tree: Zxid, side: Side, out: &mut Vec<u8>) -> usize {
+    match packet {
+        Packet::Proposal { zxid, entry } if *zxid <= in_tree => {
+            Packet::Proposal { zxid: *zxid, entry: without_digest(entry) }.encode(side, out);
+            entry.len()
+        }
+        Packet::Inform { zxid, entry } if *zxid <= in_tree => {
+            Packet::Inform { zxid: *zxid, entry: without_digest(entry) }.encode(side, out);
+            entry.len()
+        }
+        Packet::Proposal { entry, .. } | Packet::Inform { entry, .. } => {
+            packet.encode(side, out);
+            entry.len()
+        }
+        _ => {
+            packet.encode(side, out);
+            0
+        }
+    }
+}
+
+fn without_digest(entry: &Bytes) -> Bytes {
+    match TxnEntry::decode(entry) {
+        Ok(TxnEntry { digest: Some(_), .. }) => entry.slice(..entry.len() - TxnDigest::LEN),
+        _ => entry.clone(),
+    }
 }
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
@@ -198,7 +286,7 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Er
 mod tests {
     use ostler_tree::TreeConfig;
     use ostler_wire::SessionId;
-    use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
+    use ostler_wire::txn::{DIGEST_VERSION, Txn, TxnHeader};
 
     use super::*;
 
@@ -227,5 +315,53 @@ mod tests {
             assert_eq!(receiver.feed(&room[..written]), Ok(Progress::Done { used: written }), "{sessions}");
             assert_eq!(receiver.finish(Zxid(sessions)).unwrap().session_count(), sessions as usize);
         }
+    }
+
+    fn proposal(counter: i64, digest: Option<i64>) -> Packet {
+        let header = TxnHeader { zxid: Zxid(counter), ..TxnHeader::default() };
+        let digest = digest.map(|digest| TxnDigest { version: DIGEST_VERSION, digest });
+        let mut entry = Vec::new();
+        TxnEntry { header, txn: Txn::CreateSession { timeout_ms: 4_000 }, digest }.encode(&mut entry);
+        Packet::Proposal { zxid: Zxid(counter), entry: entry.into() }
+    }
+
+    fn digests(bytes: &[u8]) -> Vec<Option<i64>> {
+        let mut packets = PacketStream::new(Side::Master, 1 << 20);
+        packets.buffer_mut().extend_from_slice(bytes);
+        let mut found = Vec::new();
+        while let Some(packet) = packets.read().unwrap() {
+            let Packet::Proposal { entry, .. } = packet else { panic!("{packet:?}") };
+            found.push(TxnEntry::decode(&entry).unwrap().digest.map(|digest| digest.digest));
+        }
+        found
+    }
+
+    #[test]
+    fn a_learner_gets_no_digest_that_the_tree_it_was_sent_cannot_have() {
+        let link = Link::new(LinkId(1), Side::Master);
+        assert!(link.send(&proposal(1, Some(11)), 1 << 20));
+        link.send_tree(Zxid(1));
+        for counter in 2..=5 {
+            assert!(link.send(&proposal(counter, Some(counter + 10)), 1 << 20));
+        }
+        assert!(link.send(&proposal(6, None), 1 << 20));
+        let mut queue = link.queue.borrow_mut();
+        assert!(matches!(queue.pop_front(), Some(Item::Bytes(bytes)) if digests(&bytes) == [Some(11)]));
+        assert!(matches!(queue.pop_front(), Some(Item::Tree(Zxid(1)))));
+        drop(queue);
+        // While the tree was on its way the store reached 4.
+        let mut bytes = Vec::new();
+        let before = link.unsent.get();
+        let mut taken = 0;
+        while let Some(packet) = link.take_behind() {
+            taken += encode_behind(&packet, Zxid(4), Side::Master, &mut bytes);
+        }
+        assert_eq!(digests(&bytes), [None, None, None, Some(15), None]);
+        let first = {
+            let mut bytes = Vec::new();
+            proposal(1, Some(11)).encode(Side::Master, &mut bytes);
+            bytes.len()
+        };
+        assert_eq!(before - taken, first);
     }
 }
