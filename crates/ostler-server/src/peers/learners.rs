@@ -21,8 +21,10 @@ use super::link::Link;
 
 /// Links at once: more than an ensemble has learners, less than what a flood would take.
 const MAX_LINKS: usize = 1000;
-/// A leader opens its port when it knows that it leads, which may be a moment after its followers know.
-const ATTEMPTS: u32 = 5;
+/// A leader of Java opens its port some time after its followers know that it leads: it waits for a better vote first,
+/// and takes its time on a busy machine. Whoever gives up too early begins another round of votes, to which that leader
+/// does not listen for as long as `initLimit`.
+const PATIENCE: Duration = Duration::from_secs(3);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
 /// All links.
@@ -98,17 +100,7 @@ impl Links {
         let member = self.config.members.servers.get(&leader).ok_or_else(unknown)?;
         let addresses: Vec<(String, u16)> =
             member.addresses.iter().map(|address| (address.host.clone(), address.quorum_port)).collect();
-        let until = Instant::now() + within;
-        let mut attempt = 1;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            match dial(&addresses, left).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) if attempt == ATTEMPTS || left.is_zero() => return Err(error),
-                Err(_) => tokio::time::sleep(BETWEEN_ATTEMPTS).await,
-            }
-            attempt += 1;
-        }
+        keep_dialling(&addresses, within.min(PATIENCE)).await
     }
 
     fn keep(self: &Rc<Self>, stream: TcpStream, side: Side) -> LinkId {
@@ -148,5 +140,54 @@ impl Links {
         if self.open.borrow_mut().remove(&link).is_some() {
             debug!(link = link.0, %reason, "closed a connection between servers");
         }
+    }
+}
+
+/// Tries until somebody answers or the time is over.
+async fn keep_dialling(addresses: &[(String, u16)], within: Duration) -> std::io::Result<TcpStream> {
+    let until = Instant::now() + within;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match dial(addresses, left).await {
+            Err(_) if left > BETWEEN_ATTEMPTS => tokio::time::sleep(BETWEEN_ATTEMPTS).await,
+            end => return end,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_that_opens_its_port_late_is_reached() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // The port is known, and nobody listens on it yet.
+            let free = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let addresses = [("127.0.0.1".to_owned(), port)];
+            let late = async {
+                tokio::time::sleep(Duration::from_millis(900)).await;
+                tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap()
+            };
+            let (reached, _listener) = tokio::join!(keep_dialling(&addresses, PATIENCE), late);
+            reached.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_leader_that_is_gone_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let free = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let began = Instant::now();
+            let end = keep_dialling(&[("127.0.0.1".to_owned(), port)], Duration::from_millis(300)).await;
+            assert!(end.is_err());
+            assert!(began.elapsed() < Duration::from_secs(2));
+        });
     }
 }
