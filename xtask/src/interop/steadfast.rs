@@ -5,14 +5,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::client::{Client, Session, Welcome};
-use super::ensemble::agree;
+use super::ensemble::agree::{self, Agreement};
 use super::fill;
 use crate::differential::content::open_acl;
 use crate::differential::op;
@@ -24,6 +24,11 @@ const KEEPERS: usize = 12;
 const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client looks for another server when one is silent for so long, as clients do: a third of the session timeout.
 const PATIENCE: Duration = Duration::from_millis(3_300);
+
+/// What the clients do: work, only keep their sessions, end.
+const WORK: u8 = 0;
+const KEEP: u8 = 1;
+const END: u8 = 2;
 
 /// What the clients counted.
 #[derive(Debug, Default)]
@@ -44,7 +49,7 @@ struct Kept {
 /// The clients at work.
 pub(super) struct Crowd {
     counts: Arc<Counts>,
-    stop: Arc<AtomicBool>,
+    phase: Arc<AtomicU8>,
     threads: Vec<JoinHandle<Result<Kept>>>,
 }
 
@@ -52,14 +57,14 @@ impl Crowd {
     /// Starts them; each goes round the addresses.
     pub(super) fn start(addresses: &[SocketAddr]) -> Self {
         let counts = Arc::new(Counts::default());
-        let stop = Arc::new(AtomicBool::new(false));
+        let phase = Arc::new(AtomicU8::new(WORK));
         let threads = (0..WRITERS + KEEPERS)
             .map(|index| {
                 let mut client = Steadfast {
                     index,
                     addresses: addresses.to_vec(),
                     counts: counts.clone(),
-                    stop: stop.clone(),
+                    phase: phase.clone(),
                     session: Session::default(),
                     paths: Vec::new(),
                     last_heard: Instant::now(),
@@ -67,7 +72,7 @@ impl Crowd {
                 std::thread::spawn(move || client.run())
             })
             .collect();
-        Self { counts, stop, threads }
+        Self { counts, phase, threads }
     }
 
     /// Ends them and checks that nothing is missing; they must have done so much.
@@ -78,18 +83,22 @@ impl Crowd {
         least_acked: u64,
         least_reconnects: u64,
     ) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
+        // Sessions must live until the trees were compared, and nothing may change meanwhile.
+        self.phase.store(KEEP, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(500));
+        let agreement = agree::check(ensemble, Duration::from_secs(30));
+        self.phase.store(END, Ordering::Relaxed);
         let kept: Result<Vec<Kept>> = self
             .threads
             .into_iter()
             .map(|client| client.join().map_err(|_| anyhow!("a client panicked"))?)
             .collect();
-        judge(ensemble, &kept?, &self.counts, what, least_acked, least_reconnects)
+        judge(ensemble, &agreement?, &kept?, &self.counts, what, least_acked, least_reconnects)
     }
 
     /// Ends them without looking.
     pub(super) fn abandon(self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.phase.store(END, Ordering::Relaxed);
         for client in self.threads {
             let _ = client.join();
         }
@@ -98,13 +107,13 @@ impl Crowd {
 
 fn judge(
     ensemble: &Ensemble,
+    agreement: &Agreement,
     kept: &[Kept],
     counts: &Counts,
     what: &str,
     least_acked: u64,
     least_reconnects: u64,
 ) -> Result<()> {
-    let agreement = agree::check(ensemble, Duration::from_secs(30))?;
     let mut lost = Vec::new();
     for client in kept {
         lost.extend(client.paths.iter().filter(|path| !agreement.tree.contains_key(*path)).cloned());
@@ -160,7 +169,7 @@ struct Steadfast {
     index: usize,
     addresses: Vec<SocketAddr>,
     counts: Arc<Counts>,
-    stop: Arc<AtomicBool>,
+    phase: Arc<AtomicU8>,
     session: Session,
     paths: Vec<String>,
     last_heard: Instant,
@@ -171,7 +180,7 @@ impl Steadfast {
         let ephemeral = format!("/here-{}", self.index);
         let mut at = self.index;
         let mut made = false;
-        while !self.stop.load(Ordering::Relaxed) {
+        while self.phase.load(Ordering::Relaxed) < END {
             at += 1;
             let address = self.addresses[at % self.addresses.len()];
             let mut client = match Client::resume(address, &self.session, SESSION_TIMEOUT, PATIENCE) {
@@ -193,7 +202,9 @@ impl Steadfast {
                 // Somebody whose first answer was lost has it already.
                 made = client.call(op::CREATE, &body).is_ok_and(|reply| matches!(reply.err, 0 | -110));
             }
-            let broken = if self.index < WRITERS { self.write(&mut client) } else { self.keep(&mut client) };
+            let writes = self.index < WRITERS && self.phase.load(Ordering::Relaxed) == WORK;
+            let broken =
+                if writes { self.write(&mut client) } else { Ok(()) }.and_then(|()| self.keep(&mut client));
             self.session = client.session().clone();
             if broken.is_err() {
                 self.counts.reconnects.fetch_add(1, Ordering::Relaxed);
@@ -203,7 +214,7 @@ impl Steadfast {
     }
 
     fn write(&mut self, client: &mut Client) -> Result<()> {
-        while !self.stop.load(Ordering::Relaxed) {
+        while self.phase.load(Ordering::Relaxed) == WORK {
             let path = format!("/note-{}-{}", self.index, self.paths.len());
             let made =
                 client.call(op::CREATE, &fill::create(&path, Some(b"acknowledged"), &open_acl(), 0))?;
@@ -221,7 +232,7 @@ impl Steadfast {
 
     fn keep(&mut self, client: &mut Client) -> Result<()> {
         let mut pinged = Instant::now();
-        while !self.stop.load(Ordering::Relaxed) {
+        while self.phase.load(Ordering::Relaxed) < END {
             std::thread::sleep(Duration::from_millis(100));
             if pinged.elapsed() > SESSION_TIMEOUT / 10 {
                 client.ping()?;

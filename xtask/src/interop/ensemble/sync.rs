@@ -109,6 +109,8 @@ fn isolate(ensemble: &mut Ensemble, leader: u32, learner: u32, way: Way) -> Resu
     for id in &others {
         ensemble.pause(*id);
     }
+    // A thread that is in the kernel stops when it comes out.
+    std::thread::sleep(Duration::from_millis(400));
     let mut lost = Vec::new();
     for index in 0..5 {
         let path = format!("/vain-{:x}-{index}", client.session().id);
