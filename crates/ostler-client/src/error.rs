@@ -26,12 +26,13 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     what: Cow<'static, str>,
+    operation: Option<usize>,
 }
 
 impl Error {
     /// An error of this kind, with a sentence that says what broke.
     pub fn new(kind: ErrorKind, what: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, what: what.into() }
+        Self { kind, what: what.into(), operation: None }
     }
 
     /// What a caller can do about it.
@@ -47,6 +48,20 @@ impl Error {
             ErrorKind::Rejected(code) => Some(code),
             ErrorKind::Retry | ErrorKind::Unknown | ErrorKind::SessionLost | ErrorKind::Misuse => None,
         }
+    }
+
+    /// Which write of a transaction was refused, counted from 0.
+    #[must_use]
+    pub fn operation(&self) -> Option<usize> {
+        self.operation
+    }
+
+    /// The error of a transaction whose write at this place was refused.
+    #[must_use]
+    pub fn of_operation(err: i32, place: usize) -> Self {
+        let error = Self::from_wire(err);
+        let what = Cow::Owned(format!("write {place} of the transaction: {}", error.what));
+        Self { what, operation: Some(place), ..error }
     }
 
     /// The error for the code in a reply. A number that this client does not know counts as a system error and is

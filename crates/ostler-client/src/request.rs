@@ -108,6 +108,14 @@ impl Request {
         }
     }
 
+    /// Appends the body.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Read(read) => read.encode(out),
+            Self::Write(write) => write.encode(out),
+        }
+    }
+
     /// Whether a caller may send it, and whether its path is one.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let misuse = |what: String| Err(Error::new(ErrorKind::Misuse, what));

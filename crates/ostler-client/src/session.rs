@@ -18,7 +18,8 @@ use ostler_wire::client::event::EventType;
 use ostler_wire::client::read::{Read, WatcherType};
 use ostler_wire::client::response::Response;
 use ostler_wire::client::write::Write;
-use ostler_wire::{Code, OpCode, SessionId, Xid, Zxid, frame};
+use ostler_wire::jute::Writer;
+use ostler_wire::{Code, OpCode, SessionId, Xid, Zxid, frame, path};
 
 use crate::error::{Error, ErrorKind};
 use crate::options::Options;
@@ -56,6 +57,15 @@ pub struct Completion {
     pub result: Result<Response, Error>,
 }
 
+/// A read that may be submitted without a `Request`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainRead {
+    /// getData.
+    GetData,
+    /// exists.
+    Exists,
+}
+
 /// What a session tells of its own accord.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -86,8 +96,13 @@ pub enum Event {
     },
     /// The connection is gone; the session may live on.
     Disconnected,
+    /// Nothing that was sent within the session timeout has been answered, so the servers may have let the session
+    /// expire by now. Whoever holds something by an ephemeral has to let go. The session itself may still be resumed.
+    Lapsed,
     /// The session is over. Nothing comes after this.
     Ended(Ending),
+    /// Events were dropped here, since nobody took them. A session does not say this; a bounded queue of events does.
+    Overflow,
 }
 
 /// Why a session is over.
@@ -122,6 +137,7 @@ struct InFlight {
     xid: i32,
     op: OpCode,
     wish: Option<Wish>,
+    sent_at: Duration,
 }
 
 /// A request that has not been sent.
@@ -131,6 +147,14 @@ struct Queued {
     op: OpCode,
     body: Vec<u8>,
     wish: Option<Wish>,
+}
+
+/// Credentials, and who waits for the answer to them.
+#[derive(Debug)]
+struct Auth {
+    scheme: String,
+    auth: Vec<u8>,
+    waiting: Option<RequestId>,
 }
 
 /// A session.
@@ -154,13 +178,23 @@ pub struct Session {
     /// Bytes that came and are no whole frame yet.
     input: Vec<u8>,
     outputs: VecDeque<Output>,
-    auths: Vec<(String, Vec<u8>)>,
+    auths: Vec<Auth>,
+    /// Which of `auths` were sent on this connection and not answered, in order.
+    auths_in_flight: VecDeque<usize>,
     watches: Watches,
     closing: bool,
     /// Negotiated; before the first handshake what was asked for.
     timeout: Duration,
     last_heard: Duration,
     last_sent: Duration,
+    /// When this connection was made.
+    connected_at: Duration,
+    /// When the pings were sent that have no answer.
+    pings: VecDeque<Duration>,
+    /// When the newest request was sent that a server has answered: from then on it gives the session its timeout.
+    touched: Duration,
+    /// `Event::Lapsed` was said, and no server has answered since.
+    lapsed: bool,
     /// Set from the moment a disconnect is asked for until it is confirmed: what still arrives does not count.
     hanging_up: bool,
 }
@@ -186,11 +220,16 @@ impl Session {
             input: Vec::new(),
             outputs: VecDeque::new(),
             auths: Vec::new(),
+            auths_in_flight: VecDeque::new(),
             watches: Watches::default(),
             closing: false,
             timeout,
             last_heard: Duration::ZERO,
             last_sent: Duration::ZERO,
+            connected_at: Duration::ZERO,
+            pings: VecDeque::new(),
+            touched: Duration::ZERO,
+            lapsed: false,
             hanging_up: false,
         }
     }
@@ -246,40 +285,76 @@ impl Session {
     /// Takes a request. Without a connection it waits for one. An error says that nothing was taken: `Misuse` for a
     /// request that makes no sense, `Retry` when too much waits already, `SessionLost` after the end.
     pub fn submit(&mut self, now: Duration, request: &Request) -> Result<RequestId, Error> {
-        self.check_open()?;
         request.check()?;
-        let mut body = Vec::new();
         let wish = match request {
-            Request::Read(read) => {
-                read.encode(&mut body);
-                Wish::of(read)
-            }
-            Request::Write(write) => {
-                write.encode(&mut body);
-                None
-            }
+            Request::Read(read) => Wish::of(read),
+            Request::Write(_) => None,
         };
-        self.enqueue(now, request.op(), body, wish)
+        self.enqueue(now, request.op(), wish, |out| request.encode(out))
+    }
+
+    /// getData and exists without a watch, the most frequent requests: the path is `prefix` and `path` in a row, and
+    /// nothing is allocated. Otherwise as `submit`.
+    pub fn submit_plain_read(
+        &mut self,
+        now: Duration,
+        op: PlainRead,
+        prefix: &str,
+        path: &str,
+    ) -> Result<RequestId, Error> {
+        if !path::is_valid(path) {
+            return Err(Error::new(ErrorKind::Misuse, format!("{path:?} is not a valid path")));
+        }
+        // The root of a subtree is the subtree's node itself.
+        let path = if path == path::ROOT && !prefix.is_empty() { "" } else { path };
+        let op = match op {
+            PlainRead::GetData => OpCode::GetData,
+            PlainRead::Exists => OpCode::Exists,
+        };
+        self.enqueue(now, op, None, |out| {
+            out.put_count(prefix.len() + path.len());
+            out.extend_from_slice(prefix.as_bytes());
+            out.extend_from_slice(path.as_bytes());
+            out.put_bool(false);
+        })
     }
 
     /// Takes a request as raw bytes: any opcode, any body, no check. For tests of servers.
-    pub fn submit_raw(&mut self, now: Duration, op: OpCode, body: Vec<u8>) -> Result<RequestId, Error> {
-        self.check_open()?;
-        self.enqueue(now, op, body, None)
+    pub fn submit_raw(&mut self, now: Duration, op: OpCode, body: &[u8]) -> Result<RequestId, Error> {
+        self.enqueue(now, op, None, |out| out.extend_from_slice(body))
     }
 
-    /// Adds credentials, on this connection and on every later one.
-    pub fn add_auth(&mut self, now: Duration, scheme: &str, auth: &[u8]) -> Result<(), Error> {
+    /// Adds credentials, on this connection and on every later one. Completed when a server has answered them.
+    pub fn add_auth(&mut self, now: Duration, scheme: &str, auth: &[u8]) -> Result<RequestId, Error> {
         self.check_open()?;
         if self.auths.len() >= MAX_AUTHS {
             return Err(Error::new(ErrorKind::Misuse, "too many credentials"));
         }
-        self.auths.push((scheme.to_owned(), auth.to_vec()));
-        if self.state == State::Connected {
+        let id = self.take_id();
+        self.auths.push(Auth { scheme: scheme.to_owned(), auth: auth.to_vec(), waiting: Some(id) });
+        if self.state == State::Connected && !self.hanging_up {
+            self.auths_in_flight.push_back(self.auths.len() - 1);
             encode_auth(scheme, auth, &mut self.out);
             self.last_sent = now;
         }
-        Ok(())
+        Ok(id)
+    }
+
+    /// Nobody cares for the watches of this kind on this path any more: they are not set again, and if there is a
+    /// connection the server hears of it.
+    pub fn forget_watch(&mut self, now: Duration, path: &str, kind: WatcherType) {
+        if !self.watches.remove(path, kind)
+            || self.state != State::Connected
+            || self.hanging_up
+            || self.closing
+        {
+            return;
+        }
+        let read = Read::RemoveWatches { path: Some(path.into()), kind };
+        let xid = self.take_xid();
+        encode::encode_frame(xid, read.op(), &mut self.out, |out| read.encode(out));
+        self.in_flight.push_back(InFlight { id: None, xid, op: read.op(), wish: None, sent_at: now });
+        self.last_sent = now;
     }
 
     /// Closes the session behind the requests that were submitted before. Without a connection it is over at once
@@ -295,7 +370,8 @@ impl Session {
         }
         let xid = self.take_xid();
         encode::encode_frame(xid, OpCode::CloseSession, &mut self.out, |out| Write::CloseSession.encode(out));
-        self.in_flight.push_back(InFlight { id: None, xid, op: OpCode::CloseSession, wish: None });
+        let op = OpCode::CloseSession;
+        self.in_flight.push_back(InFlight { id: None, xid, op, wish: None, sent_at: now });
         self.last_sent = now;
     }
 
@@ -310,6 +386,20 @@ impl Session {
         Some(Output::Transmit(Bytes::from(std::mem::take(&mut self.out))))
     }
 
+    /// The next completion, event or wish to hang up; unlike `poll_output` it leaves the bytes, for
+    /// `swap_unsent`.
+    pub fn poll_outcome(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Hands over the bytes that wait to be sent, in exchange for an empty buffer whose memory is used again.
+    pub fn swap_unsent(&mut self, buffer: &mut Vec<u8>) {
+        debug_assert!(buffer.is_empty(), "what was taken before is sent");
+        if !self.hanging_up {
+            std::mem::swap(&mut self.out, buffer);
+        }
+    }
+
     fn check_open(&self) -> Result<(), Error> {
         match self.state {
             State::Ended(ending) => Err(ended_error(ending)),
@@ -322,24 +412,36 @@ impl Session {
         &mut self,
         now: Duration,
         op: OpCode,
-        body: Vec<u8>,
         wish: Option<Wish>,
+        body: impl FnOnce(&mut Vec<u8>),
     ) -> Result<RequestId, Error> {
+        self.check_open()?;
         if self.pending() >= self.options.max_pending {
             return Err(Error::new(ErrorKind::Retry, "too many requests wait for their answer"));
         }
-        if self.queued_bytes + self.out.len() + body.len() > self.options.max_unsent_bytes {
-            return Err(Error::new(ErrorKind::Retry, "too many bytes wait to be sent"));
-        }
-        let id = RequestId(self.next_id);
-        self.next_id += 1;
-        let queued = Queued { id, op, body, wish };
+        let room = self.options.max_unsent_bytes.saturating_sub(self.queued_bytes);
+        let full = || Error::new(ErrorKind::Retry, "too many bytes wait to be sent");
         if self.state == State::Connected && !self.hanging_up {
-            self.send(now, queued);
-        } else {
-            self.queued_bytes += queued.body.len();
-            self.queued.push_back(queued);
+            let (before, xid) = (self.out.len(), self.next_xid);
+            encode::encode_frame(xid, op, &mut self.out, body);
+            if self.out.len() > room {
+                self.out.truncate(before);
+                return Err(full());
+            }
+            self.take_xid();
+            let id = self.take_id();
+            self.in_flight.push_back(InFlight { id: Some(id), xid, op, wish, sent_at: now });
+            self.last_sent = now;
+            return Ok(id);
         }
+        let mut bytes = Vec::new();
+        body(&mut bytes);
+        if self.out.len() + bytes.len() > room {
+            return Err(full());
+        }
+        let id = self.take_id();
+        self.queued_bytes += bytes.len();
+        self.queued.push_back(Queued { id, op, body: bytes, wish });
         Ok(id)
     }
 
@@ -347,8 +449,14 @@ impl Session {
         let Queued { id, op, body, wish } = request;
         let xid = self.take_xid();
         encode::encode_frame(xid, op, &mut self.out, |out| out.extend_from_slice(&body));
-        self.in_flight.push_back(InFlight { id: Some(id), xid, op, wish });
+        self.in_flight.push_back(InFlight { id: Some(id), xid, op, wish, sent_at: now });
         self.last_sent = now;
+    }
+
+    fn take_id(&mut self) -> RequestId {
+        let id = RequestId(self.next_id);
+        self.next_id += 1;
+        id
     }
 
     /// Ordinary xids are positive and wrap to 1.
@@ -370,6 +478,11 @@ impl Session {
     fn end(&mut self, ending: Ending) {
         self.fail_in_flight(Some(ending));
         self.fail_queued(&ended_error(ending));
+        for i in 0..self.auths.len() {
+            if let Some(id) = self.auths[i].waiting.take() {
+                self.complete(id, None, Err(ended_error(ending)));
+            }
+        }
         self.state = State::Ended(ending);
         self.out.clear();
         self.input.clear();

@@ -82,7 +82,7 @@ impl Watches {
                 AddWatchMode::Persistent => drop(self.persistent.insert(path)),
                 AddWatchMode::PersistentRecursive => drop(self.recursive.insert(path)),
             },
-            Wish::Remove(path, kind) if ok => self.remove(&path, kind),
+            Wish::Remove(path, kind) if ok => drop(self.remove(&path, kind)),
             Wish::Exists(_) | Wish::Data(_) | Wish::Child(_) | Wish::Persistent(..) | Wish::Remove(..) => {}
         }
     }
@@ -141,21 +141,23 @@ impl Watches {
         batches
     }
 
-    fn remove(&mut self, path: &str, kind: WatcherType) {
+    /// Forgets those of this kind. Whether there were any.
+    pub(crate) fn remove(&mut self, path: &str, kind: WatcherType) -> bool {
         let any = kind == WatcherType::Any;
+        let mut removed = false;
         if any || kind == WatcherType::Children {
-            self.child.remove(path);
+            removed |= self.child.remove(path);
         }
         if any || kind == WatcherType::Data {
-            self.data.remove(path);
-            self.exist.remove(path);
+            removed |= self.data.remove(path) | self.exist.remove(path);
         }
         if any || kind == WatcherType::Persistent {
-            self.persistent.remove(path);
+            removed |= self.persistent.remove(path);
         }
         if any || kind == WatcherType::PersistentRecursive {
-            self.recursive.remove(path);
+            removed |= self.recursive.remove(path);
         }
+        removed
     }
 }
 

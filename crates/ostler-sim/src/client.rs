@@ -188,7 +188,7 @@ impl Client {
         let story = &mut history.sessions[self.story];
         let item = match event {
             Event::Watch { kind, path, zxid } => Item::Event { kind, path, zxid },
-            Event::WatchesRemoved { .. } => return,
+            Event::WatchesRemoved { .. } | Event::Lapsed | Event::Overflow => return,
             Event::Connected { session, timeout, .. } => {
                 story.id = Some(session);
                 story.timeout_ms = u64::try_from(timeout.as_millis()).expect("a timeout is below 2^31 ms");

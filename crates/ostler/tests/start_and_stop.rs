@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use common::{Scratch, Server, free_port, ostler, refused};
-use ostler_client::{Client, Options};
+use ostler_client::{Client, CreateMode};
 use rustix::process::Signal;
 
 /// Without an argument it listens on 2181 and stores in ./ostler-data. Another server on this machine may have the
@@ -81,9 +81,9 @@ fn the_client_library_finds_it() {
     server.first_session();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let (client, _events) = Client::connect(&[server.address()], Options::default()).await.unwrap();
-        client.create("/c", b"1", ostler_wire::client::write::CreateMode::Persistent).await.unwrap();
-        assert_eq!(client.get_data("/c").await.unwrap().0, b"1");
+        let client = Client::connect(&server.address().to_string()).await.unwrap();
+        client.create("/c", "1", CreateMode::Persistent).await.unwrap();
+        assert_eq!(client.get_data("/c").await.unwrap().0, "1");
         client.close().await;
     });
 }

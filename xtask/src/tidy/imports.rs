@@ -46,7 +46,7 @@ const TABLE: [Rule; 11] = [
         name: "ostler-client",
         ours: &["ostler-wire"],
         others: Some(&["bytes", "thiserror"]),
-        optional: &["socket2", "tokio", "tracing"],
+        optional: &["futures-core", "socket2", "tokio", "tracing"],
     },
     Rule {
         name: "ostler-server",

@@ -5,7 +5,7 @@ use ostler_wire::client::reply::ReplyHeader;
 use ostler_wire::jute::Reader;
 
 use super::{
-    Code, ConnectRequest, ConnectResponse, Duration, Ending, Error, ErrorKind, Event, InFlight, OpCode,
+    Auth, Code, ConnectRequest, ConnectResponse, Duration, Ending, Error, ErrorKind, Event, InFlight, OpCode,
     Output, Read, Response, Session, SessionId, State, Wish, Xid, encode, encode_auth, frame,
 };
 
@@ -29,7 +29,7 @@ impl Session {
         self.hanging_up = false;
         self.input.clear();
         self.out.clear();
-        self.last_heard = now;
+        self.connected_at = now;
         self.last_sent = now;
         let resumed = if self.seen_writable_server { self.session } else { SessionId(0) };
         let at = frame::start(&mut self.out);
@@ -51,8 +51,13 @@ impl Session {
             return;
         }
         self.last_heard = now;
-        let mut input = std::mem::take(&mut self.input);
-        input.extend_from_slice(bytes);
+        // Mostly what arrives is whole frames: then they are read where they are.
+        let mut kept = std::mem::take(&mut self.input);
+        let joined = !kept.is_empty();
+        if joined {
+            kept.extend_from_slice(bytes);
+        }
+        let input = if joined { &kept[..] } else { bytes };
         let mut at = 0;
         while !self.hanging_up && matches!(self.state, State::Handshaking | State::Connected) {
             match frame::head(&input[at..], self.options.max_frame_bytes) {
@@ -64,8 +69,12 @@ impl Session {
                 frame::Head::BadLength(_) => self.hang_up("the server sent a frame that is too long"),
             }
         }
-        input.drain(..at);
-        self.input = input;
+        if joined {
+            kept.drain(..at);
+        } else {
+            kept.extend_from_slice(&bytes[at..]);
+        }
+        self.input = kept;
     }
 
     /// The connection is gone, or could not be made.
@@ -78,6 +87,8 @@ impl Session {
             State::Ended(_) => return,
             State::Disconnected | State::Handshaking | State::Connected => self.state = State::Disconnected,
         }
+        self.auths_in_flight.clear();
+        self.pings.clear();
         if self.closing {
             self.end(Ending::Closed);
             return;
@@ -97,12 +108,13 @@ impl Session {
 
     /// `poll_timeout` has come.
     pub fn handle_timeout(&mut self, now: Duration) {
+        self.lapse_if_unanswered(now);
         match self.state {
             State::Ended(_) => {}
             State::Disconnected => self.expire_if_unheard(now),
             State::Handshaking | State::Connected if self.hanging_up => {}
             State::Handshaking => {
-                if now >= self.last_heard + self.connect_timeout() {
+                if now >= self.connected_at + self.connect_timeout() {
                     self.hang_up("the server did not answer the handshake in time");
                 }
             }
@@ -112,6 +124,7 @@ impl Session {
                 } else if now >= self.ping_at() {
                     encode::encode_frame(Xid::PING.0, OpCode::Ping, &mut self.out, |_| {});
                     self.last_sent = now;
+                    self.pings.push_back(now);
                 }
             }
         }
@@ -120,13 +133,15 @@ impl Session {
     /// When `handle_timeout` is to be called, if nothing happens before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        match self.state {
-            State::Ended(_) => None,
-            State::Handshaking | State::Connected if self.hanging_up => None,
-            State::Disconnected => (self.session != SessionId(0)).then(|| self.last_heard + self.expiry()),
-            State::Handshaking => Some(self.last_heard + self.connect_timeout()),
+        let own = match self.state {
+            State::Ended(_) => return None,
+            State::Handshaking | State::Connected if self.hanging_up => return None,
+            State::Disconnected => self.is_resumable().then(|| self.last_heard + self.expiry()),
+            State::Handshaking => Some(self.connected_at + self.connect_timeout()),
             State::Connected => Some(self.ping_at().min(self.last_heard + self.read_timeout())),
-        }
+        };
+        let lapse = (self.is_resumable() && !self.lapsed).then(|| self.touched + self.timeout);
+        own.into_iter().chain(lapse).min()
     }
 
     fn read_timeout(&self) -> Duration {
@@ -145,10 +160,29 @@ impl Session {
     }
 
     fn expire_if_unheard(&mut self, now: Duration) {
-        if self.session != SessionId(0) && self.seen_writable_server && now >= self.last_heard + self.expiry()
-        {
+        if self.is_resumable() && now >= self.last_heard + self.expiry() {
             self.end(Ending::Expired);
         }
+    }
+
+    /// Whether there is a session that a server may let expire.
+    fn is_resumable(&self) -> bool {
+        self.session != SessionId(0) && self.seen_writable_server
+    }
+
+    fn lapse_if_unanswered(&mut self, now: Duration) {
+        if self.is_resumable()
+            && !self.lapsed
+            && !matches!(self.state, State::Ended(_))
+            && now >= self.touched + self.timeout
+        {
+            self.lapsed = true;
+            self.emit(Event::Lapsed);
+        }
+    }
+
+    fn on_answered(&mut self, sent_at: Duration) {
+        self.touched = self.touched.max(sent_at);
     }
 
     fn hang_up(&mut self, why: &'static str) {
@@ -178,14 +212,26 @@ impl Session {
                 }
                 Err(_) => self.hang_up("an event cannot be read"),
             },
-            Xid::PING => {}
-            Xid::AUTH => {
-                if header.err == Code::AuthFailed.to_int() {
-                    self.end(Ending::AuthFailed);
-                    self.outputs.push_back(Output::Disconnect("the server refused the credentials"));
+            Xid::PING => {
+                if let Some(sent_at) = self.pings.pop_front() {
+                    self.on_answered(sent_at);
                 }
             }
+            Xid::AUTH => self.on_auth_reply(header),
             _ => self.on_reply(header, &mut reader),
+        }
+    }
+
+    fn on_auth_reply(&mut self, header: ReplyHeader) {
+        if header.err == Code::AuthFailed.to_int() {
+            self.end(Ending::AuthFailed);
+            self.outputs.push_back(Output::Disconnect("the server refused the credentials"));
+            return;
+        }
+        let answered = self.auths_in_flight.pop_front();
+        if let Some(id) = answered.and_then(|place| self.auths[place].waiting.take()) {
+            let result = if header.err == 0 { Ok(Response::Done) } else { Err(Error::from_wire(header.err)) };
+            self.complete(id, Some(header.zxid), result);
         }
     }
 
@@ -201,17 +247,20 @@ impl Session {
         self.seen_writable_server |= !read_only;
         self.timeout = Duration::from_millis(timeout_ms);
         self.state = State::Connected;
+        self.lapsed = false;
+        self.on_answered(self.connected_at);
         self.emit(Event::Connected { session: self.session, read_only, timeout: self.timeout });
         // The order matters: credentials, watches, then what waited.
-        for (scheme, auth) in &self.auths {
+        for Auth { scheme, auth, .. } in &self.auths {
             encode_auth(scheme, auth, &mut self.out);
         }
+        self.auths_in_flight = (0..self.auths.len()).collect();
         if self.options.restore_watches {
             for batch in self.watches.batches(self.last_zxid) {
                 let read = Read::SetWatches(batch);
                 let (xid, op) = (Xid::SET_WATCHES.0, read.op());
                 encode::encode_frame(xid, op, &mut self.out, |out| read.encode(out));
-                self.in_flight.push_back(InFlight { id: None, xid, op, wish: None });
+                self.in_flight.push_back(InFlight { id: None, xid, op, wish: None, sent_at: now });
             }
         }
         for request in std::mem::take(&mut self.queued) {
@@ -230,11 +279,16 @@ impl Session {
             self.hang_up("replies arrived out of order");
             return;
         }
+        self.on_answered(request.sent_at);
         // 0 and -1 say nothing about how far the server is.
         self.last_zxid = self.last_zxid.max(header.zxid.0);
         if request.op == OpCode::CloseSession {
             self.end(Ending::Closed);
             self.outputs.push_back(Output::Disconnect("the session was closed"));
+            return;
+        }
+        if matches!(request.op, OpCode::SetWatches | OpCode::SetWatches2) && header.err != 0 {
+            self.hang_up("the server refused to set watches again");
             return;
         }
         let result = match header.err {

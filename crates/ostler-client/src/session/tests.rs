@@ -130,6 +130,8 @@ fn captured_requests_and_replies() {
     );
     let (sent, outputs) = drain(&mut session);
     assert!(sent.is_empty());
+    assert_eq!(kinds(&outputs)[0], (0, None), "the credentials");
+    let outputs = &outputs[1..];
     assert_eq!(outputs.len(), 5);
     let result = |i: usize| match &outputs[i] {
         Output::Completed(done) => done.result.clone(),
@@ -185,8 +187,8 @@ fn a_new_connection_gets_session_auth_watches_and_then_what_waited() {
         ),
     );
     let (_, outputs) = drain(&mut session);
-    assert_eq!(kinds(&outputs), [(1, None)]);
-    assert!(matches!(&outputs[0], Output::Event(Event::Watch { zxid: Zxid(-1), .. })));
+    assert_eq!(kinds(&outputs), [(0, None), (2, None)]);
+    assert!(matches!(&outputs[1], Output::Event(Event::Watch { zxid: Zxid(-1), .. })));
 }
 
 #[test]
@@ -233,6 +235,12 @@ fn a_session_unheard_of_for_long_is_lost_without_a_server() {
     let mut session = connected();
     session.handle_disconnected(secs(2));
     drain(&mut session);
+    // The servers count from what they answered, and 30 s were negotiated; this client keeps trying for longer.
+    assert_eq!(session.poll_timeout(), Some(secs(1 + 30)));
+    session.handle_timeout(secs(30));
+    assert!(drain(&mut session).1.is_empty());
+    session.handle_timeout(secs(31));
+    assert_eq!(drain(&mut session).1, [Output::Event(Event::Lapsed)]);
     assert_eq!(session.poll_timeout(), Some(secs(1 + 40)));
     session.handle_timeout(secs(40));
     assert_eq!(session.state(), State::Disconnected);
@@ -276,12 +284,88 @@ fn close_answers_what_came_before_it() {
 }
 
 #[test]
+fn a_server_that_accepts_and_says_nothing_does_not_keep_the_session() {
+    let mut session = connected();
+    session.handle_disconnected(secs(2));
+    for at in [10, 20, 30, 40] {
+        session.handle_connected(secs(at));
+        assert_ne!(session.poll_timeout(), None);
+        session.handle_disconnected(secs(at + 1));
+    }
+    assert_eq!(session.state(), State::Ended(Ending::Expired));
+}
+
+#[test]
+fn what_counts_for_a_lapse_is_when_an_answered_request_was_sent() {
+    let mut session = connected();
+    session.submit(secs(5), &Request::sync("/")).unwrap();
+    session.submit(secs(8), &Request::sync("/")).unwrap();
+    session.handle_bytes(secs(9), &unhex("00000015 00000001 0000000000000005 00000000 00000001 2f"));
+    // Events keep the connection, and not the session.
+    let event = unhex("0000001e ffffffff 0000000000000003 00000000 00000003 00000003 00000002 2f61");
+    for at in [20, 30] {
+        session.handle_bytes(secs(at), &event);
+        session.handle_timeout(secs(at));
+    }
+    drain(&mut session);
+    session.handle_timeout(secs(34));
+    assert!(drain(&mut session).1.is_empty());
+    session.handle_timeout(secs(35));
+    assert_eq!(drain(&mut session).1, [Output::Event(Event::Lapsed)]);
+    session.handle_bytes(secs(36), &unhex("00000010 fffffffe 0000000000000001 00000000"));
+    session.handle_timeout(secs(36));
+    assert!(drain(&mut session).1.is_empty(), "it is said once, until there is a new connection");
+}
+
+#[test]
+fn credentials_are_answered_out_of_order() {
+    let mut session = connected();
+    session.submit(secs(1), &Request::sync("/")).unwrap();
+    session.add_auth(secs(1), "digest", b"a:b").unwrap();
+    session.handle_bytes(secs(1), &unhex("00000010 fffffffc 0000000000000000 00000000"));
+    assert_eq!(kinds(&drain(&mut session).1), [(1, None)]);
+    session.handle_disconnected(secs(2));
+    drain(&mut session);
+    session.add_auth(secs(2), "digest", b"c:d").unwrap();
+    session.handle_connected(secs(3));
+    session.handle_bytes(secs(3), &unhex(HELLO));
+    let ok = unhex("00000010 fffffffc 0000000000000000 00000000");
+    session.handle_bytes(secs(3), &ok);
+    assert_eq!(kinds(&drain(&mut session).1), [], "that was the first");
+    session.handle_bytes(secs(3), &ok);
+    assert_eq!(kinds(&drain(&mut session).1), [(2, None)]);
+}
+
+#[test]
+fn a_watch_that_is_forgotten_is_taken_off_and_not_set_again() {
+    let mut session = connected();
+    session.submit(secs(1), &Request::get_data("/a", true)).unwrap();
+    session.handle_bytes(
+        secs(1),
+        &unhex(
+            "0000005a 00000001 0000000000000002 00000000 00000002 6869
+             0000000000000002 0000000000000002 000001a1fd1b165a 000001a1fd1b165a 00000000 00000000 00000000
+             0000000000000000 00000002 00000000 0000000000000002",
+        ),
+    );
+    drain(&mut session);
+    assert_eq!(session.watch_count(), 1);
+    session.forget_watch(secs(1), "/a", WatcherType::Data);
+    session.forget_watch(secs(1), "/a", WatcherType::Data);
+    assert_eq!(session.watch_count(), 0);
+    assert_eq!(drain(&mut session).0, unhex("00000012 00000002 00000012 00000002 2f61 00000002"));
+    session.handle_bytes(secs(1), &header(2, 3, 0));
+    assert!(drain(&mut session).1.is_empty());
+}
+
+#[test]
 fn refused_credentials_end_the_session() {
     let mut session = connected();
     session.add_auth(secs(1), "digest", b"x").unwrap();
     session.handle_bytes(secs(1), &header(-4, 0, -115));
     let (_, outputs) = drain(&mut session);
-    assert_eq!(outputs[0], Output::Event(Event::Ended(Ending::AuthFailed)));
+    assert_eq!(kinds(&outputs), [(0, Some(ErrorKind::SessionLost))]);
+    assert_eq!(outputs[1], Output::Event(Event::Ended(Ending::AuthFailed)));
 }
 
 #[test]

@@ -1,0 +1,247 @@
+//! What the handles of a client and its task share: the session, who waits for which answer, who watches what. Calls
+//! put their request into the session's buffer themselves, so that requests go out in the order of the calls and a
+//! call costs no message. Held for moments only, never across an await.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
+
+use ostler_wire::client::response::Response;
+use tokio::sync::watch;
+
+use super::state::{SessionState, Status};
+use super::watch::Watchers;
+use crate::connect_string::Chroot;
+use crate::error::{Error, ErrorKind};
+use crate::session::{Completion, Ending, Event, Output, RequestId, Session, State};
+
+/// Which slot of `Slots` somebody waits at.
+pub(crate) type SlotKey = usize;
+
+#[derive(Debug)]
+enum Slot {
+    Free,
+    Waiting(Option<Waker>),
+    /// Whoever waited has gone; the slot is free once the answer came.
+    Abandoned,
+    Done(Result<Response, Error>),
+}
+
+/// Places where answers are put, used again and again.
+#[derive(Debug, Default)]
+struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<SlotKey>,
+}
+
+impl Slots {
+    fn take(&mut self) -> SlotKey {
+        if let Some(key) = self.free.pop() {
+            self.slots[key] = Slot::Waiting(None);
+            key
+        } else {
+            self.slots.push(Slot::Waiting(None));
+            self.slots.len() - 1
+        }
+    }
+
+    fn release(&mut self, key: SlotKey) {
+        self.slots[key] = Slot::Free;
+        self.free.push(key);
+    }
+}
+
+/// A request that the session has.
+#[derive(Debug)]
+struct Pending {
+    id: RequestId,
+    slot: SlotKey,
+    /// The watcher that begins with the answer.
+    watcher: Option<usize>,
+}
+
+/// Everything behind the lock.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) session: Session,
+    pub(crate) watchers: Watchers,
+    slots: Slots,
+    /// In the order of their ids, in which the session completes them.
+    pending: VecDeque<Pending>,
+    /// Credentials, which are answered out of that order.
+    pending_auths: Vec<Pending>,
+    /// Wakes the client's task.
+    pub(crate) driver: Option<Waker>,
+    /// The time when the task last looked: near enough for what is asked in between.
+    pub(crate) now: Duration,
+    pub(crate) status: watch::Sender<Status>,
+    /// What was wrong with the server that was tried last.
+    pub(crate) problem: Option<String>,
+}
+
+/// The shared state of a client.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    pub(crate) chroot: Chroot,
+    /// For those who want to know without the lock.
+    pub(crate) status: watch::Receiver<Status>,
+}
+
+impl Shared {
+    pub(crate) fn new(session: Session, chroot: Chroot, watch_capacity: usize) -> Self {
+        let (sender, status) = watch::channel(Status::default());
+        let core = Core {
+            session,
+            watchers: Watchers::new(chroot.clone(), watch_capacity),
+            slots: Slots::default(),
+            pending: VecDeque::new(),
+            pending_auths: Vec::new(),
+            driver: None,
+            now: Duration::ZERO,
+            status: sender,
+            problem: None,
+        };
+        Self { core: Mutex::new(core), chroot, status }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Core> {
+        // What a panicking holder left is still a session: its next answer shows whether it goes on.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    /// Notes who waits for a request.
+    pub(crate) fn await_answer(&mut self, id: RequestId, watcher: Option<usize>) -> SlotKey {
+        let slot = self.slots.take();
+        self.pending.push_back(Pending { id, slot, watcher });
+        slot
+    }
+
+    /// Notes who waits for credentials.
+    pub(crate) fn await_auth(&mut self, id: RequestId) -> SlotKey {
+        let slot = self.slots.take();
+        self.pending_auths.push(Pending { id, slot, watcher: None });
+        slot
+    }
+
+    /// The answer in a slot, if it is there; otherwise `waker` is told when it is.
+    pub(crate) fn poll_slot(&mut self, key: SlotKey, waker: &Waker) -> Option<Result<Response, Error>> {
+        match &mut self.slots.slots[key] {
+            Slot::Waiting(Some(known)) if known.will_wake(waker) => None,
+            Slot::Waiting(known) => {
+                *known = Some(waker.clone());
+                None
+            }
+            slot @ Slot::Done(_) => {
+                let Slot::Done(answer) = std::mem::replace(slot, Slot::Free) else {
+                    unreachable!("just matched")
+                };
+                self.slots.free.push(key);
+                Some(answer)
+            }
+            Slot::Free | Slot::Abandoned => unreachable!("a slot is polled by whom it belongs to"),
+        }
+    }
+
+    /// Nobody waits for this answer any more.
+    pub(crate) fn abandon_slot(&mut self, key: SlotKey) {
+        match &self.slots.slots[key] {
+            Slot::Waiting(_) => self.slots.slots[key] = Slot::Abandoned,
+            Slot::Done(_) => self.slots.release(key),
+            Slot::Free | Slot::Abandoned => {}
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.slots.len()
+    }
+
+    /// Hands out what the session has to tell. The text if it wants to hang up.
+    pub(crate) fn take_outcomes(&mut self, wakers: &mut Vec<Waker>) -> Option<&'static str> {
+        while let Some(output) = self.session.poll_outcome() {
+            match output {
+                Output::Completed(completion) => self.on_completion(completion, wakers),
+                Output::Event(event) => self.on_event(event, wakers),
+                Output::Disconnect(why) => return Some(why),
+                Output::Transmit(_) => unreachable!("poll_outcome leaves the bytes"),
+            }
+        }
+        None
+    }
+
+    fn on_completion(&mut self, completion: Completion, wakers: &mut Vec<Waker>) {
+        let pending = match self.pending.front() {
+            Some(first) if first.id == completion.id => self.pending.pop_front(),
+            _ => {
+                let place = self.pending_auths.iter().position(|pending| pending.id == completion.id);
+                place.map(|place| self.pending_auths.remove(place))
+            }
+        };
+        let Some(Pending { slot: key, watcher, .. }) = pending else {
+            debug_assert!(false, "an answer to nobody: {completion:?}");
+            return;
+        };
+        if let Some(watcher) = watcher {
+            let forget = self.watchers.on_answer(watcher, completion.result.as_ref().map(drop), wakers);
+            if let Some((path, kind)) = forget {
+                self.session.forget_watch(self.now, &path, kind);
+            }
+        }
+        match std::mem::replace(&mut self.slots.slots[key], Slot::Done(completion.result)) {
+            Slot::Waiting(waker) => wakers.extend(waker),
+            Slot::Abandoned => self.slots.release(key),
+            Slot::Free | Slot::Done(_) => debug_assert!(false, "a slot is answered once"),
+        }
+    }
+
+    fn on_event(&mut self, event: Event, wakers: &mut Vec<Waker>) {
+        let resumed = self.status.borrow().connections > 0;
+        match &event {
+            Event::Watch { kind, path, zxid } => self.watchers.on_event(*kind, path, *zxid, wakers),
+            Event::WatchesRemoved { kind, path } => self.watchers.on_removed(*kind, path, wakers),
+            Event::Connected { read_only, .. } => {
+                let read_only = *read_only;
+                if resumed {
+                    self.watchers.on_reconnected(wakers);
+                }
+                self.problem = None;
+                let (session, timeout) = (self.session.credentials().0, self.session.timeout());
+                self.status.send_modify(|status| {
+                    status.connections += 1;
+                    status.session = session;
+                    status.timeout = timeout;
+                    status.state =
+                        if read_only { SessionState::ConnectedReadOnly } else { SessionState::Connected };
+                });
+            }
+            Event::Disconnected => self.status.send_modify(|status| status.state = SessionState::Suspended),
+            Event::Lapsed => self.status.send_modify(|status| status.lapses += 1),
+            Event::Ended(ending) => {
+                self.watchers.on_ended(wakers);
+                self.status.send_modify(|status| {
+                    status.lapses += 1;
+                    status.state = SessionState::Ended(*ending);
+                });
+            }
+            Event::Overflow => {}
+        }
+        self.watchers.tell_all(event, wakers);
+    }
+
+    /// The error for whoever asks too late.
+    pub(crate) fn ended_error(&self) -> Error {
+        match self.session.state() {
+            State::Ended(Ending::Closed) => Error::new(ErrorKind::Misuse, "the session was closed"),
+            State::Ended(Ending::AuthFailed) => {
+                Error::new(ErrorKind::SessionLost, "the server refused the credentials")
+            }
+            State::Ended(Ending::Expired) | State::Disconnected | State::Handshaking | State::Connected => {
+                Error::new(ErrorKind::SessionLost, "the session expired")
+            }
+        }
+    }
+}
