@@ -151,13 +151,10 @@ impl WordDesk {
     fn server(&self, all: &Gathered) -> ServerReport {
         let traffic = all.lanes.iter().fold(Traffic::default(), |sum, lane| sum.merge(lane.traffic));
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        // Whoever lost its leader since it was asked whether it serves is a follower for one answer more.
+        let lost = if self.config.member.is_some() { Mode::Follower } else { Mode::Standalone };
         ServerReport {
-            // Whoever lost its leader since it was asked whether it serves is a follower for one answer more.
-            mode: mode(&all.node).unwrap_or(if self.config.member.is_some() {
-                Mode::Follower
-            } else {
-                Mode::Standalone
-            }),
+            mode: mode(&all.node).unwrap_or(lost),
             latency_ms: summary(&traffic),
             packets_received: traffic.received,
             packets_sent: traffic.sent,

@@ -114,7 +114,7 @@ pub(crate) fn check(tidy: &mut Tidy) -> Result<usize> {
                 continue;
             }
             let allowed = rule.others.is_none_or(|others| others.contains(&wanted))
-                || (dependency.optional && rule.optional.contains(&wanted))
+                || ((dependency.optional || test_only) && rule.optional.contains(&wanted))
                 || (test_only && !is_runtime(wanted));
             if !allowed {
                 tidy.find(name, format!("must not use {wanted}"));

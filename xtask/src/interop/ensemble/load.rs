@@ -325,11 +325,8 @@ impl Worker {
             64..66 => plain(op::MULTI, fill::failing_multi(&fresh, &open)),
             66..70 => {
                 let path = self.known();
-                let list = if self.rng.chance(50) {
-                    fill::acl(31, "digest", USERS[self.index % 3].1)
-                } else {
-                    open.clone()
-                };
+                let list =
+                    if self.rng.chance(50) { fill::acl(31, "digest", USERS[self.index % 3].1) } else { open };
                 plain(op::SET_ACL, Enc::new().string(&path).bytes(&list).int(-1).0)
             }
             70..74 => plain(

@@ -320,7 +320,7 @@ fn await_progress(counts: &load::Counts, due: u64) -> Result<()> {
 /// Ends the leader, waits for the next one, and brings the old one back.
 fn change_leader(ensemble: &mut Ensemble, round: u32, outcome: &mut Outcome) -> Result<()> {
     let old = ensemble.await_leader()?;
-    let end = if round % 2 == 0 { End::Term } else { End::Kill };
+    let end = if round.is_multiple_of(2) { End::Term } else { End::Kill };
     let started = Instant::now();
     *outcome.leaders.entry(ensemble.member(old).letter()).or_default() += 1;
     ensemble.stop(old, end)?;
