@@ -35,7 +35,7 @@ enum Ending {
 /// One stage: its name and what it does.
 type Stage = (&'static str, fn(&Options) -> Result<Ending>);
 
-const STAGES: [Stage; 9] = [
+const STAGES: [Stage; 11] = [
     ("fmt", fmt),
     ("clippy", clippy),
     ("doc", doc),
@@ -43,6 +43,8 @@ const STAGES: [Stage; 9] = [
     ("tidy", tidy),
     ("deny", deny),
     ("interop", interop),
+    ("ensemble", ensemble),
+    ("migrate", migrate),
     ("differential", differential),
     ("sim", sim),
 ];
@@ -138,6 +140,28 @@ fn interop(_: &Options) -> Result<Ending> {
     let text = xtask(&["interop", "kazoo", "--smoke", "--lanes", "3"])?;
     let lines = text.lines().filter(|line| line.contains(" passed, ") || line.starts_with("Java shell"));
     Ok(Ending::Pass(lines.collect::<Vec<_>>().join("; ")))
+}
+
+/// Two of the mixtures, shortly: Java and Ostler as leader and follower of one another, and a Java observer.
+fn ensemble(_: &Options) -> Result<Ending> {
+    let short = ["--ops", "4000", "--leader-changes", "2", "--only", "JJO", "--only", "OOj"];
+    let text = xtask(&[["interop", "ensemble"].as_slice(), short.as_slice()].concat())?;
+    let line = text.lines().find(|line| line.starts_with("ensembles: ")).context("no counts were printed")?;
+    let counts: Vec<u64> = numbers(line).collect();
+    let enough = matches!(counts[..], [2, acked, 4, 10] if acked >= 4_000);
+    ensure!(enough, "too little ran: {line}");
+    Ok(Ending::Pass(line.to_owned()))
+}
+
+/// Three servers of Java become Ostler and Java again; one of Ostler becomes three and one again.
+fn migrate(_: &Options) -> Result<Ending> {
+    let mut notes = Vec::new();
+    for (task, start) in [("migrate", "migration: "), ("grow", "one server, three, one: ")] {
+        let text = xtask(&["interop", task, "--rest", "2"])?;
+        let line = text.lines().find(|line| line.starts_with(start)).context("no counts were printed")?;
+        notes.push(line.to_owned());
+    }
+    Ok(Ending::Pass(notes.join("; ")))
 }
 
 fn differential(_: &Options) -> Result<Ending> {

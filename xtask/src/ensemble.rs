@@ -143,7 +143,10 @@ impl Ensemble {
         }
         let conf = member.home.join("zoo.cfg");
         let mut command = match &member.kind {
-            Kind::Apache(apache) => apache.server_command(&conf, &self.setup.jvm_flags),
+            Kind::Apache(apache) => {
+                let flags = [self.setup.jvm_flags.as_slice(), self.setup.java_flags.as_slice()].concat();
+                apache.server_command(&conf, &flags)
+            }
             Kind::Ostler { binary, lanes } => {
                 text.push_str(&format!("lanes={lanes}\n"));
                 let mut command = Command::new(binary);
@@ -207,6 +210,20 @@ impl Ensemble {
         if let Some(child) = &self.member(id).child {
             signal(child.id(), "STOP");
         }
+    }
+
+    /// Lets a frozen member go on.
+    pub(crate) fn resume(&self, id: u32) {
+        if let Some(child) = &self.member(id).child {
+            signal(child.id(), "CONT");
+        }
+    }
+
+    /// Empties the data directory of a member that is stopped; its id stays.
+    pub(crate) fn wipe(&self, id: u32) -> Result<()> {
+        let data = self.member(id).home.join("data/version-2");
+        ensure!(!self.is_running(id), "member {id} runs");
+        std::fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))
     }
 
     /// True while the member's process is meant to run.

@@ -72,6 +72,8 @@ pub(crate) struct Setup {
     pub(crate) config: Vec<String>,
     /// JVM flags, `-Dkey=value`.
     pub(crate) jvm_flags: Vec<String>,
+    /// JVM flags for Java alone.
+    pub(crate) java_flags: Vec<String>,
 }
 
 /// One server process.

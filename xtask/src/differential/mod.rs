@@ -15,7 +15,7 @@ mod report;
 mod requests;
 mod segment;
 mod side;
-mod words;
+pub(crate) mod words;
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -83,7 +83,8 @@ pub(crate) fn setup() -> Setup {
     let mut config: Vec<String> = config.iter().map(|line| (*line).to_owned()).collect();
     config.push(format!("DigestAuthenticationProvider.superDigest={}", content::SUPER.1));
     // The reaper of containers and TTL nodes works by the clock; here it must not.
-    Setup { config, jvm_flags: vec!["-Dznode.container.checkIntervalMs=86400000".to_owned()] }
+    let jvm_flags = vec!["-Dznode.container.checkIntervalMs=86400000".to_owned()];
+    Setup { config, jvm_flags, ..Setup::default() }
 }
 
 /// A pair of running servers with their directories.

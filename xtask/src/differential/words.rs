@@ -3,6 +3,8 @@
 //! Both servers see the same short history first (sessions, ephemerals, watches, quotas), so that every line has a
 //! reason to be there. Numbers, times and ids are then masked, and lines whose order is unspecified are sorted.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
 
 use super::super::apache::Apache;
@@ -60,35 +62,40 @@ fn compare(apache: &Kind, other: &Kind, setup: &Setup) -> Result<usize> {
     let homes = [Scratch::new("words-a")?, Scratch::new("words-b")?];
     let java = Server::start(apache, setup, homes[0].path())?;
     let ours = Server::start(other, setup, homes[1].path())?;
-    let _java_history = history(&java)?;
-    let _our_history = history(&ours)?;
+    let _java_history = history(java.address())?;
+    let _our_history = history(ours.address())?;
     let mut differing = 0;
     for word in WORDS {
-        let name = &word[..4];
-        let (left, right) =
-            (four_letter_word(java.address(), word)?, four_letter_word(ours.address(), word)?);
-        let (left_shape, right_shape) = (shape(name, &left), shape(name, &right));
-        if left_shape == right_shape {
-            continue;
-        }
-        differing += 1;
-        println!("DIFFERENCE in the word {name} (masked):");
-        for line in left_shape.iter().filter(|line| !right_shape.contains(line)) {
-            println!("  only {}: {line}", java.name());
-        }
-        for line in right_shape.iter().filter(|line| !left_shape.contains(line)) {
-            println!("  only {}: {line}", ours.name());
-        }
-        if left_shape.iter().all(|line| right_shape.contains(line)) {
-            println!("  the same lines in another order or number: {left_shape:?} against {right_shape:?}");
-        }
+        let (left, right) = ((java.name(), java.address()), (ours.name(), ours.address()));
+        differing += usize::from(differs(word, left, right)?);
     }
     Ok(differing)
 }
 
+/// Asks two servers the same word and prints where the shapes of their answers differ.
+pub(crate) fn differs(word: &str, left: (&str, SocketAddr), right: (&str, SocketAddr)) -> Result<bool> {
+    let name = &word[..4];
+    let (left_shape, right_shape) =
+        (shape(name, &four_letter_word(left.1, word)?), shape(name, &four_letter_word(right.1, word)?));
+    if left_shape == right_shape {
+        return Ok(false);
+    }
+    println!("DIFFERENCE in the word {name} (masked):");
+    for line in left_shape.iter().filter(|line| !right_shape.contains(line)) {
+        println!("  only {}: {line}", left.0);
+    }
+    for line in right_shape.iter().filter(|line| !left_shape.contains(line)) {
+        println!("  only {}: {line}", right.0);
+    }
+    if left_shape.iter().all(|line| right_shape.contains(line)) {
+        println!("  the same lines in another order or number: {left_shape:?} against {right_shape:?}");
+    }
+    Ok(true)
+}
+
 /// What both servers have seen when they are asked; the sessions stay open while the value lives.
-fn history(server: &Server) -> Result<Vec<Client>> {
-    let mut clients = vec![Client::connect(server.address())?, Client::connect(server.address())?];
+pub(crate) fn history(address: SocketAddr) -> Result<Vec<Client>> {
+    let mut clients = vec![Client::connect(address)?, Client::connect(address)?];
     let create = |path: &str, data: &str, flags: i32| {
         (op::CREATE, Enc::new().string(path).string(data).bytes(&open_acl()).int(flags).0)
     };
@@ -151,10 +158,13 @@ fn first_of_each(lines: impl Iterator<Item = String>) -> Vec<String> {
 /// Keeps what both servers were told (and so must show alike), masks paths and ports.
 fn mask_key_value(line: &str, separator: char) -> String {
     match line.split_once(separator) {
-        Some((key @ ("clientPort" | "dataDirSize" | "dataLogSize"), _)) => format!("{key}{separator}<n>"),
+        Some((key @ ("clientPort" | "dataDirSize" | "dataLogSize" | "electionPort" | "quorumPort"), _)) => {
+            format!("{key}{separator}<n>")
+        }
         Some((key @ ("dataDir" | "dataLogDir"), path)) => {
             format!("{key}{separator}<dir>/{}", path.rsplit('/').next().unwrap_or_default())
         }
+        Some((key, value)) if key.starts_with("server.") => format!("{key}{separator}{}", mask(value)),
         _ => line.to_owned(),
     }
 }

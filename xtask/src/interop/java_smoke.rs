@@ -175,6 +175,7 @@ fn transcript(apache: &Apache, kind: &Kind, options: &Options) -> Result<Vec<Par
     let setup = Setup {
         config: config.map(str::to_owned).to_vec(),
         jvm_flags: vec!["-Dznode.container.checkIntervalMs=86400000".to_owned()],
+        ..Setup::default()
     };
     let (server, ensemble) = if options.ensemble {
         let mut ensemble = Ensemble::new(

@@ -9,6 +9,7 @@ pub(crate) mod kazoo;
 mod migrate;
 mod roundtrip;
 mod steadfast;
+mod trials;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -42,6 +43,11 @@ enum What {
     Migrate(migrate::Options),
     /// One server becomes three and one again on its data directory, under load.
     Grow(grow::Options),
+    /// What happens to ensembles in daily life: wiped, frozen and missing members, big nodes, groups, killed clients.
+    #[command(
+        after_help = "Examples:\n  cargo xtask interop trials\n  cargo xtask interop trials --only words"
+    )]
+    Trials(trials::Options),
 }
 
 /// Runs the stage; every part runs even if one before it failed.
@@ -65,5 +71,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Ensemble(options) => ensemble::run(options),
         What::Migrate(options) => migrate::run(options),
         What::Grow(options) => grow::run(options),
+        What::Trials(options) => trials::run(options),
     }
 }

@@ -86,7 +86,7 @@ impl Crowd {
         // Sessions must live until the trees were compared, and nothing may change meanwhile.
         self.phase.store(KEEP, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(500));
-        let agreement = agree::check(ensemble, Duration::from_secs(30));
+        let agreement = agree::check(ensemble, Duration::from_secs(90));
         self.phase.store(END, Ordering::Relaxed);
         let kept: Result<Vec<Kept>> = self
             .threads

@@ -151,7 +151,7 @@ fn digests(member: &Member) -> Result<BTreeMap<String, String>> {
 
 /// What Java says at ERROR while members come and go in the way that these runs make them: a part of the line, and
 /// how the line below it starts, which is the exception, if there is one.
-const EXPLAINED: [(&str, &str); 7] = [
+const EXPLAINED: [(&str, &str); 8] = [
     // A learner went away, or the leader is about to.
     ("Unexpected exception in LearnerHandler", "java.io.EOFException"),
     ("Unexpected exception in LearnerHandler", "java.net.Socket"),
@@ -160,6 +160,8 @@ const EXPLAINED: [(&str, &str); 7] = [
     // A client's write met the connection to a leader that is gone; the processor says so and goes with its role.
     ("from thread : FollowerRequestProcessor", "java.net.SocketException"),
     ("from thread : ObserverRequestProcessor", "java.net.SocketException"),
+    // A client hung up while it was written to.
+    ("Error sending data synchronously", "java.nio.channels."),
     // A member with transactions of an epoch that ended otherwise: it gets everything.
     ("fall back to use snapshot", ""),
 ];

@@ -27,9 +27,9 @@ use watchers::Watchers;
 /// Options of the stage.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only cases whose name contains this.
+    /// Only cases whose name contains this, or whose members are these letters; may be given several times.
     #[arg(long)]
-    only: Option<String>,
+    only: Vec<String>,
     /// Operations a case, at least.
     #[arg(long, default_value_t = 100_000)]
     ops: u64,
@@ -65,7 +65,7 @@ struct Case {
 }
 
 /// The member with the largest id leads first. Member 1 cannot be made to lead, so roles move by moving letters.
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     Case { name: "2 Java + 1 Ostler, led by Ostler", members: "JJO", pairs: &[(3, 2), (2, 3)] },
     Case { name: "2 Java + 1 Ostler, led by Java", members: "JOJ", pairs: &[(3, 2), (2, 3)] },
     Case { name: "1 Java + 2 Ostler, led by Java", members: "OOJ", pairs: &[(3, 2), (2, 3)] },
@@ -73,6 +73,7 @@ const CASES: [Case; 7] = [
     Case { name: "3 Ostler", members: "OOO", pairs: &[(3, 2), (2, 3)] },
     Case { name: "2 Java + 1 Ostler observer", members: "JJo", pairs: &[(2, 3)] },
     Case { name: "2 Ostler + 1 Java observer", members: "OOj", pairs: &[(2, 3)] },
+    Case { name: "2 Java + 3 Ostler", members: "OJOJO", pairs: &[] },
 ];
 
 /// What a case counted.
@@ -100,7 +101,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Kind::Ostler { binary: build_ostler()?, lanes: options.lanes }
     };
     let wanted = |case: &&Case| {
-        options.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()) || case.members == only)
+        let named = |only: &String| case.name.contains(only.as_str()) || case.members == only;
+        options.only.is_empty() || options.only.iter().any(named)
     };
     let mut table = Vec::new();
     for case in CASES.iter().filter(wanted) {
@@ -146,30 +148,42 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             if *passed { "pass" } else { "FAIL" }
         );
     }
+    println!(
+        "ensembles: {} cases, {} requests acknowledged, {} leader changes, {} synchronisations forced",
+        table.len(),
+        table.iter().map(|(_, _, outcome, _)| outcome.acked).sum::<u64>(),
+        table.iter().map(|(_, _, outcome, _)| outcome.changes).sum::<u32>(),
+        table.iter().map(|(_, _, outcome, _)| outcome.syncs.len()).sum::<usize>()
+    );
     ensure!(failed == 0, "{failed} of {} cases failed", table.len());
     Ok(())
 }
 
 fn run_case(options: &Options, case: &Case, java: &Kind, ours: &Kind, outcome: &mut Outcome) -> Result<()> {
-    let kinds: Vec<(Kind, bool)> = case
-        .members
-        .chars()
-        .map(|letter| {
-            let kind = if letter.eq_ignore_ascii_case(&'J') { java } else { ours };
-            (kind.clone(), letter.is_ascii_lowercase())
-        })
-        .collect();
-    if !options.no_sync {
+    let kinds = kinds(case.members, java, ours);
+    if !options.no_sync && !case.pairs.is_empty() {
         let mut ensemble = Ensemble::new("sync", &kinds, &setup(true))?;
         let ending = synchronise(case, &mut ensemble, outcome).and_then(|()| check_logs(&ensemble));
         keep(&ensemble, case, "sync", ending)?;
     }
     if !options.no_load {
-        let mut ensemble = Ensemble::new("mixed", &kinds, &setup(false))?;
+        let mut setup = setup(false);
+        if case.members.matches(['J', 'j']).count() > 1 {
+            // A tree that Java sends under load is a mixture of times, and Java takes that for a digest mismatch: among
+            // themselves Java members are to get along without.
+            setup.java_flags.push("-Dzookeeper.commitLogCount=1000000".to_owned());
+        }
+        let mut ensemble = Ensemble::new("mixed", &kinds, &setup)?;
         let ending = work(options, &mut ensemble, outcome).and_then(|()| check_logs(&ensemble));
         keep(&ensemble, case, "load", ending)?;
     }
     Ok(())
+}
+
+/// The programs of the members, and who observes, from their letters.
+pub(super) fn kinds(members: &str, java: &Kind, ours: &Kind) -> Vec<(Kind, bool)> {
+    let kind = |letter: char| if letter.eq_ignore_ascii_case(&'J') { java } else { ours };
+    members.chars().map(|letter| (kind(letter).clone(), letter.is_ascii_lowercase())).collect()
 }
 
 /// Keeps the logs of a failure.
@@ -214,7 +228,7 @@ pub(super) fn setup(forced: bool) -> Setup {
         jvm_flags.push("-Dzookeeper.snapshotSizeFactor=-1".to_owned());
     }
     jvm_flags.push("-Dznode.container.checkIntervalMs=2000".to_owned());
-    Setup { config, jvm_flags }
+    Setup { config, jvm_flags, ..Setup::default() }
 }
 
 fn synchronise(case: &Case, ensemble: &mut Ensemble, outcome: &mut Outcome) -> Result<()> {
