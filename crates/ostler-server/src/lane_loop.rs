@@ -213,9 +213,10 @@ impl LaneLoop {
                 return Poll::Ready(());
             }
             if socket.blocked.get() {
-                match socket.write.as_ref().poll_write_ready(cx) {
-                    Poll::Ready(_) => self.turn_for(id),
-                    Poll::Pending => {}
+                // Only its `Pending` promises to wake this task, so what was ready is asked again after it was used up.
+                if socket.write.as_ref().poll_write_ready(cx).is_ready() {
+                    self.turn_for(id);
+                    continue;
                 }
             }
             if self.lane.borrow().can_resume(id) && !socket.blocked.get() {

@@ -278,11 +278,45 @@ fn mute_readers(server: &Server, count: usize, before: u64, good: &Good) {
     }
 }
 
+/// Whoever reads slowly, with a buffer much smaller than an answer, gets all of them in the end, and has to say nothing
+/// meanwhile.
+#[test]
+fn slow_readers_get_everything() {
+    let scratch = Scratch::new("slow-readers");
+    let port = free_port();
+    let cfg = scratch.zoo_cfg(port, "forceSync=no");
+    let mut server = Server::spawn(ostler().arg("server").arg(&cfg), port);
+    let mut peer = server.first_session();
+    assert_eq!(peer.create("/big", &vec![7; BIG]).unwrap(), 0);
+    let readers: Vec<JoinHandle<()>> = (0..16)
+        .map(|_| {
+            let mut reader = Peer::greet(narrow(server.address())).unwrap();
+            for xid in 1..=4 {
+                let mut request = Vec::new();
+                encode::encode_frame(xid, OpCode::GetData, &mut request, |out| {
+                    encode::path_watch_body("/big", false, out);
+                });
+                reader.stream.write_all(&request).unwrap();
+            }
+            std::thread::spawn(move || {
+                for xid in 1..=4 {
+                    let reply = reader.receive().expect("a slow reader is served");
+                    assert_eq!((reply.xid, reply.err, reply.body.len() > BIG), (xid, 0, true));
+                }
+            })
+        })
+        .collect();
+    for reader in readers {
+        reader.join().unwrap();
+    }
+    assert_eq!(server.end(Signal::TERM), Some(0));
+}
+
 /// A connection with a small receive buffer, so that what is not read stays with the server and not in the kernel.
 fn narrow(address: SocketAddr) -> TcpStream {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None)
         .expect("a socket");
-    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("a small buffer");
+    rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 2048).expect("a small buffer");
     rustix::net::connect(&socket, &address).expect("a connection");
     let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(common::PATIENCE)).unwrap();
