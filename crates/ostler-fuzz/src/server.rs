@@ -162,6 +162,7 @@ impl Server {
                     | Output::DiscardSnapshots
                     | Output::Truncate { .. }
                     | Output::SaveTree { .. }
+                    | Output::SetConfig { .. }
                     | Output::Install(_) => {
                         unreachable!("a standalone server has no peers")
                     }

@@ -183,6 +183,15 @@ pub enum Output {
     },
     /// Borrow the store exclusively and put this one in its place, before anything else is handled.
     Install(Box<Store>),
+    /// Borrow the store exclusively and make this the content of `/zookeeper/config`.
+    SetConfig {
+        /// The version of the member list.
+        version: i64,
+        /// The member list.
+        text: Bytes,
+        /// Milliseconds since 1970.
+        wall_ms: i64,
+    },
     /// Something is committed: borrow the store exclusively and call [`crate::Node::apply`].
     Apply,
     /// Put this into a lane's inbox.

@@ -3,13 +3,14 @@
 //! `LeaderRequestProcessor` on the one side, `FollowerRequestProcessor`, `Follower` and `Observer` on the other.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ostler_tree::{Asker, Outstanding, Store};
 use ostler_wire::client::write::Write;
 use ostler_wire::jute::Reader;
-use ostler_wire::quorum::{Forwarded as Request, Packet};
-use ostler_wire::txn::TxnEntry;
+use ostler_wire::quorum::{Forwarded as Request, Members, Packet};
+use ostler_wire::txn::{Txn, TxnEntry};
 use ostler_wire::{Code, Id, OpCode, SessionId, Zxid};
 use ostler_zab::{LinkId, Proposal, Standing};
 
@@ -58,11 +59,18 @@ impl Node {
                 | Packet::InformAndActivate { entry, .. },
         } = &input
         {
-            match TxnEntry::decode(entry) {
-                Ok(entry) => self.member.decoded.push_back(entry),
-                Err(_) => {
+            let link = *link;
+            match TxnEntry::decode(entry).ok().and_then(|entry| Some((new_members(&entry)?, entry))) {
+                Some((members, entry)) => {
+                    if let Some(members) = members {
+                        let zxid = entry.header.zxid;
+                        let proposed = ostler_zab::Input::MembersProposed { link, zxid, members };
+                        self.hand_to_peer(now, proposed, store);
+                    }
+                    self.member.decoded.push_back(entry);
+                }
+                None => {
                     // A leader that sends what nobody can read, or a line that is broken: begin anew.
-                    let link = *link;
                     self.outputs.push_back(Output::Peer(ostler_zab::Output::Close {
                         link,
                         reason: ostler_zab::Reason::Violation("a transaction that does not decode"),
@@ -134,6 +142,9 @@ impl Node {
             for (id, timeout_ms) in store.sessions() {
                 self.sessions.track(id, timeout_ms, now.mono_ms, None);
             }
+        }
+        if service != Service::None {
+            self.show_members(now);
         }
         self.outputs.push_back(Output::Apply);
     }
@@ -338,7 +349,30 @@ impl Node {
         self.outputs.push_back(Output::SaveTree { store, zxid, generation });
     }
 
+    /// A member list is in force.
+    pub(crate) fn on_members(&mut self, now: Now, members: &Members, in_history: bool) {
+        self.member.members = Some((members.version, members.to_string().into()));
+        if !in_history {
+            self.show_members(now);
+        }
+    }
+
+    /// `/zookeeper/config` is each server's own view of the members: the history need not hold the last change.
+    pub(crate) fn show_members(&mut self, now: Now) {
+        if let Some((version, text)) = &self.member.members {
+            let (version, text, wall_ms) = (*version, text.clone(), now.wall_ms);
+            self.outputs.push_back(Output::SetConfig { version, text, wall_ms });
+        }
+    }
+
     pub(crate) fn send_packet(&mut self, link: LinkId, packet: Packet) {
         self.outputs.push_back(Output::Peer(ostler_zab::Output::Send { link, packet }));
     }
+}
+
+/// The members that a transaction makes, if it changes them; `None` if it says nothing that can be.
+#[expect(clippy::option_option, reason = "no list, or none that can be read")]
+fn new_members(entry: &TxnEntry) -> Option<Option<Arc<Members>>> {
+    let Txn::Reconfig { data, .. } = &entry.txn else { return Some(None) };
+    Some(Some(ostler_zab::membership::decode(data.as_deref()?)?))
 }

@@ -12,7 +12,7 @@ use ostler_wire::client::write::Write;
 use ostler_wire::quorum::Packet;
 use ostler_wire::txn::TxnEntry;
 use ostler_wire::{ServerId, SessionId, Zxid};
-use ostler_zab::{Epochs, History, Peer, PeerConfig, Proposal, Standing as PeerStanding};
+use ostler_zab::{Epochs, History, Membership, Peer, PeerConfig, Proposal, Standing as PeerStanding};
 
 use crate::applier::{Applier, Origin};
 use crate::config::NodeConfig;
@@ -95,17 +95,18 @@ impl Node {
     pub fn member(
         config: Arc<NodeConfig>,
         peer: PeerConfig,
-        members: (i64, Bytes),
+        members: Membership,
         epochs: Epochs,
         history: History,
         store: &Store,
         now: Now,
     ) -> Self {
         let mut peer = Peer::member(peer, epochs, history);
-        peer.set_members(members.0, members.1.clone());
+        let text = (members.current().version, members.text().clone());
+        peer.set_membership(members);
         peer.start(now.mono_ms);
         let mut node = Self::new(config, peer, store, now);
-        node.member.members = Some(members);
+        node.member.members = Some(text);
         node.drain_peer(now, store);
         node
     }
@@ -308,6 +309,7 @@ impl Node {
             sessions: self.sessions.len(),
             standing: Some(self.standing),
             learners: self.peer.learners(),
+            members: self.peer.membership().map(|lists| Arc::clone(lists.current())),
             leader: self.peer.leader(),
             connected: self.peer.connected().iter().copied().collect(),
             last_end: self.peer.last_end(),
@@ -511,7 +513,13 @@ impl Node {
                     }
                     self.send_packet(link, packet);
                 }
+                ostler_zab::Output::MembersActivated { members, in_history } => {
+                    self.on_members(now, &members, in_history);
+                    let output = ostler_zab::Output::MembersActivated { members, in_history };
+                    self.outputs.push_back(Output::Peer(output));
+                }
                 output @ (ostler_zab::Output::WriteEpoch { .. }
+                | ostler_zab::Output::MembersSeen(_)
                 | ostler_zab::Output::Notify { .. }
                 | ostler_zab::Output::Connect { .. }
                 | ostler_zab::Output::SendSnapshot { .. }

@@ -13,6 +13,8 @@ pub struct NodeReport {
     pub standing: Option<Standing>,
     /// A leader's learners: link, server, whether it observes, whether it is in sync.
     pub learners: Vec<(LinkId, ServerId, bool, bool)>,
+    /// The members, as far as they are an ensemble.
+    pub members: Option<std::sync::Arc<ostler_wire::quorum::Members>>,
     /// Who leads, as far as is known.
     pub leader: Option<ServerId>,
     /// The members with which a connection for votes stands.

@@ -13,7 +13,9 @@ use ostler_wire::client::write::Write;
 use ostler_wire::quorum::{Forwarded, LearnerInfo, Members, Packet};
 use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
 use ostler_wire::{OpCode, ServerId, SessionId, Zxid};
-use ostler_zab::{Epochs, Generation, History, JointQuorum, Limit, LinkId, PeerConfig, Proposal, Quorum};
+use ostler_zab::{
+    Epochs, Generation, History, JointQuorum, Limit, LinkId, Membership, PeerConfig, Proposal, Quorum,
+};
 
 const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
 const LINK: LinkId = LinkId(7);
@@ -57,8 +59,8 @@ impl Leader {
         };
         let epochs = Epochs { accepted: 1, current: 1 };
         let history = History::new(Zxid::ZERO, [proposal], Limit::default());
-        let text = Bytes::from(members.to_string());
-        let node = Node::member(Arc::new(config()), peer, (0, text), epochs, history, &store, now);
+        let lists = Membership::fixed(members).expect("a majority");
+        let node = Node::member(Arc::new(config()), peer, lists, epochs, history, &store, now);
         let mut leader =
             Self { node, store, now, appended: Vec::new(), sent: Vec::new(), letters: Vec::new() };
         for _ in 0..100 {
@@ -97,7 +99,8 @@ impl Leader {
                     Output::Send(_, batch) => {
                         self.letters.extend(batch.letters.into_iter().map(|(_, letter)| letter));
                     }
-                    Output::Apply | Output::DiscardSnapshots | Output::Peer(_) => {}
+                    Output::Apply | Output::SetConfig { .. } | Output::DiscardSnapshots | Output::Peer(_) => {
+                    }
                     other => panic!("nobody asked for {other:?}"),
                 }
             }

@@ -1,6 +1,7 @@
 //! The start of a member of an ensemble: what its peer begins with, from configuration and disk, and the two ports
 //! at which the others reach it.
 
+use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -8,14 +9,15 @@ use std::time::Duration;
 use ostler_node::recover::Recovered;
 use ostler_node::{Node, NodeConfig};
 use ostler_tree::Store;
+use ostler_wire::quorum::PeerAddress;
 use ostler_wire::quorum::members::Members;
-use ostler_zab::{Epochs, History, JointQuorum, Limit, PeerConfig, Quorum};
+use ostler_zab::{Epochs, History, Limit, Membership, PeerConfig};
 
 use crate::clock::Clock;
 use crate::config::{MemberConfig, ServerConfig};
 use crate::inbox::{Inbox, NodeLetter};
 use crate::os_disk::OsDisk;
-use crate::peers::PeersConfig;
+use crate::peers::{Lists, PeersConfig};
 use crate::run::{StartError, bind};
 
 /// Packets that wait in memory while the own disk is busy, and unsent ones for a learner: beyond that it has to come
@@ -26,17 +28,21 @@ const BACKLOG: u32 = 256;
 
 /// The ports of a member.
 pub(crate) struct Ports {
-    election: Vec<TcpListener>,
-    learners: Vec<TcpListener>,
+    pub(crate) election: Vec<TcpListener>,
+    pub(crate) learners: Vec<TcpListener>,
 }
 
 impl Ports {
     /// Opens both.
     pub(crate) fn open(member: &MemberConfig) -> Result<Self, StartError> {
-        let own = &member.members.servers[&member.id];
+        Self::at(&member.own().addresses, member.listen_on_all_ips)
+    }
+
+    /// Opens both at each of these addresses.
+    pub(crate) fn at(addresses: &[PeerAddress], all_ips: bool) -> Result<Self, StartError> {
         let mut ports = Self { election: Vec::new(), learners: Vec::new() };
-        for address in &own.addresses {
-            let host = if member.listen_on_all_ips { "0.0.0.0" } else { address.host.as_str() };
+        for address in addresses {
+            let host = if all_ips { "0.0.0.0" } else { address.host.as_str() };
             ports.election.push(listen(host, address.election_port, "election")?);
             ports.learners.push(listen(host, address.quorum_port, "quorum")?);
         }
@@ -81,11 +87,16 @@ impl Start<'_> {
     /// The node, which looks for a leader at once.
     pub(crate) fn node(&self, recovered: &mut Recovered, epochs: Epochs) -> Node {
         let member = self.member;
-        let quorum =
-            Quorum::of(&member.members).expect("groups and weights were checked with the configuration");
+        let current = member.members.clone();
+        let membership = if self.config.reconfig_enabled {
+            Membership::changeable(current, member.next_members.clone())
+        } else {
+            Membership::fixed(current)
+        };
+        let membership = membership.expect("groups and weights were checked with the configuration");
         let peer = PeerConfig {
             server: member.id,
-            quorum: JointQuorum::new(quorum),
+            quorum: membership.quorum(),
             observer: member.observer,
             tick_ms: u64::from(self.config.tick_time_ms),
             init_limit_ticks: u64::from(member.init_limit_ticks),
@@ -96,13 +107,11 @@ impl Start<'_> {
         let limit = Limit { count: member.commit_log_count, ..Limit::default() };
         let recent = std::mem::take(&mut recovered.history.proposals);
         let history = History::new(recovered.history.base, recent, limit);
-        let text = member.members.to_string();
         set_config_node(&mut recovered.store, &member.members, self.clock.now().wall_ms);
-        let members = (member.members.version, text.into());
         Node::member(
             Arc::clone(self.node_config),
             peer,
-            members,
+            membership,
             epochs,
             history,
             &recovered.store,
@@ -114,7 +123,14 @@ impl Start<'_> {
     pub(crate) fn peers(&self, ports: Ports, store: &Arc<RwLock<Store>>) -> PeersConfig {
         PeersConfig {
             me: self.member.id,
-            members: self.member.members.clone(),
+            listen_on_all_ips: self.member.listen_on_all_ips,
+            members: RefCell::new(Lists {
+                current: Arc::new(self.member.members.clone()),
+                last_seen: Arc::new(
+                    self.member.next_members.as_ref().unwrap_or(&self.member.members).clone(),
+                ),
+            }),
+            files: self.member.files.clone(),
             election_listeners: ports.election,
             learner_listeners: ports.learners,
             connect_timeout: Duration::from_millis(self.member.connect_timeout_ms),

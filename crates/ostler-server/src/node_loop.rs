@@ -121,6 +121,10 @@ impl NodeLoop {
                     self.snapshots.discard_running();
                     *old = *store;
                 }
+                Output::SetConfig { version, text, wall_ms } => {
+                    let mut store = self.store.write().unwrap_or_else(PoisonError::into_inner);
+                    store.set_config(&text, version, wall_ms);
+                }
                 Output::Truncate { to, generation } => self.to_log(LogLetter::Truncate { to, generation }),
                 Output::SaveTree { store, zxid, generation } => {
                     self.to_log(LogLetter::SaveTree { store, zxid, generation });

@@ -93,6 +93,11 @@ pub fn run(config: ServerConfig, on_serving: impl FnOnce(&Serving)) -> Result<()
     let listeners = listen(&config)?;
     let address = listeners[0].local_addr()?;
     let ports = config.member.as_ref().map(Ports::open).transpose()?;
+    if let Some(files) = config.member.as_ref().and_then(|member| member.files.as_ref())
+        && let Err(cause) = files.back_up()
+    {
+        warn!(%cause, "cannot keep a copy of the configuration");
+    }
     let recovered = crate::recovery::start(&disk, &config, &node_config.tree)?;
     let serving = Serving {
         address,

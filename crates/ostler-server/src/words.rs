@@ -12,7 +12,7 @@ use ostler_node::tally::Tally;
 use ostler_tree::namespaces::Figures;
 use ostler_tree::quota::QuotaFigures;
 use ostler_tree::{Namespaces, Store};
-use ostler_wire::quorum::PeerAddress;
+use ostler_wire::quorum::{MemberRole, Members, PeerAddress};
 use ostler_zab::Standing;
 use tokio::sync::oneshot;
 
@@ -166,6 +166,16 @@ impl WordDesk {
         }
     }
 
+    /// The member list in force, as clients see it.
+    fn members(&self, member: &MemberConfig) -> Members {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        let text = store.config_text();
+        match Members::decode(text) {
+            Ok(members) if !members.servers.is_empty() => members,
+            _ => member.members.clone(),
+        }
+    }
+
     fn conf(&self) -> ConfReport {
         let config = &self.config;
         let (data_dir, data_log_dir) = (version_2(&config.data_dir), version_2(&config.data_log_dir));
@@ -182,7 +192,7 @@ impl WordDesk {
             max_session_timeout_ms: config.max_session_timeout_ms,
             listen_backlog: config.listen_backlog,
             server_id: config.member.as_ref().map_or(self.server_id, |member| member.id.0),
-            member: config.member.as_ref().map(member_conf),
+            member: config.member.as_ref().map(|member| member_conf(member, &self.members(member))),
         }
     }
 
@@ -277,7 +287,8 @@ impl WordDesk {
 
     fn member_monitor(&self, member: &MemberConfig, node: &NodeReport) -> MemberMonitor {
         let uptime_ms = self.clock.now().mono_ms.saturating_sub(node.tally.since_ms);
-        let votes = |server| member.members.voters().any(|voter| voter == server);
+        let members = node.members.as_deref().unwrap_or(&member.members);
+        let votes = |server| members.voters().any(|voter| voter == server);
         let synced =
             |observer: bool| node.learners.iter().filter(move |learner| learner.3 && learner.2 == observer);
         let leader = || LeaderMonitor {
@@ -290,7 +301,7 @@ impl WordDesk {
         };
         let mode = mode(node);
         MemberMonitor {
-            quorum_size: member.members.voters().count() as u64,
+            quorum_size: members.voters().count() as u64,
             leader: (mode == Some(Mode::Leader)).then(leader),
             observer_master_id: node.leader.filter(|_| mode == Some(Mode::Observer)).map(|leader| leader.0),
         }
@@ -308,11 +319,12 @@ const fn mode(node: &NodeReport) -> Option<Mode> {
     }
 }
 
-fn member_conf(member: &MemberConfig) -> MemberConf {
+fn member_conf(member: &MemberConfig, members: &Members) -> MemberConf {
+    let own = members.servers.get(&member.id).unwrap_or_else(|| member.own());
     // Each port once, as in Java.
     let ports = |port: fn(&PeerAddress) -> u16| {
         let mut ports: Vec<u16> = Vec::new();
-        for address in &member.own().addresses {
+        for address in &own.addresses {
             if !ports.contains(&port(address)) {
                 ports.push(port(address));
             }
@@ -324,8 +336,8 @@ fn member_conf(member: &MemberConfig) -> MemberConf {
         sync_limit_ticks: member.sync_limit_ticks,
         election_ports: ports(|address| address.election_port),
         quorum_ports: ports(|address| address.quorum_port),
-        observer: member.observer,
-        membership: member.members.to_string(),
+        observer: own.role == MemberRole::Observer,
+        membership: members.to_string(),
     }
 }
 

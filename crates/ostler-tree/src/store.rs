@@ -112,6 +112,13 @@ impl Store {
         self.tree.change_stat(id, |stat| (stat.mzxid, stat.mtime, stat.version) = (version, time_ms, -1));
     }
 
+    /// What `/zookeeper/config` holds.
+    #[must_use]
+    pub fn config_text(&self) -> &[u8] {
+        let id = self.tree.find(ostler_wire::path::CONFIG);
+        id.and_then(|id| self.tree.node(id).data()).unwrap_or_default()
+    }
+
     fn insert_config_node(&mut self, zookeeper: u32) {
         let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
         let acl = self.acls.intern(Some(&acl::read_only()));

@@ -1,13 +1,16 @@
 //! What a peer keeps whatever its role: who it is, the epochs on its disk, its log, and what it wants done.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use ostler_wire::quorum::Packet;
+use bytes::Bytes;
+use ostler_wire::quorum::{Members, Packet};
 use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::history::History;
 use crate::io::{EpochKind, Generation, Input, LinkId, Output, Proposal, Reason};
+use crate::membership::{Activation, Membership};
 use crate::quorum::JointQuorum;
 
 /// Settings of a member of an ensemble.
@@ -66,10 +69,8 @@ pub(crate) struct Core {
     pub(crate) heard_epoch: i64,
     /// The last counter of an epoch that is used.
     pub(crate) last_counter: u32,
-    /// The text of the member list, as it is told to others.
-    pub(crate) members: Option<bytes::Bytes>,
-    /// The version of the member list in force.
-    pub(crate) members_version: i64,
+    /// The member lists; none where the quorum alone is given.
+    pub(crate) membership: Option<Membership>,
 }
 
 /// One thing at a time is asked of the disk beside appends.
@@ -83,6 +84,63 @@ pub(crate) enum DiskWork {
 impl Core {
     pub(crate) fn me(&self) -> ServerId {
         self.config.server
+    }
+
+    /// The member list in force as it is told to others.
+    pub(crate) fn members_text(&self) -> Option<Bytes> {
+        self.membership.as_ref().map(|lists| lists.text().clone())
+    }
+
+    /// The version of the member list in force.
+    pub(crate) fn members_version(&self) -> i64 {
+        self.membership.as_ref().map_or(0, |lists| lists.current().version)
+    }
+
+    /// Whether this server may be voted for.
+    pub(crate) fn is_electable(&self) -> bool {
+        !self.config.observer && self.membership.as_ref().is_none_or(|lists| lists.is_voter(self.me()))
+    }
+
+    /// A member list was proposed.
+    pub(crate) fn see_members(&mut self, members: &Arc<Members>) {
+        let Some(lists) = &mut self.membership else { return };
+        if lists.see(members) {
+            self.config.quorum = lists.quorum();
+            self.outputs.push_back(Output::MembersSeen(Arc::clone(members)));
+        }
+    }
+
+    /// A leader begins an epoch: it gives members that never changed a version.
+    pub(crate) fn establish_members(&mut self, zxid: Zxid) {
+        let Some(lists) = &mut self.membership else { return };
+        if lists.establish(zxid.0) {
+            self.config.quorum = lists.quorum();
+            self.outputs.push_back(Output::MembersSeen(Arc::clone(lists.last_seen())));
+        }
+    }
+
+    /// A member list comes into force, with `leader` so far, and perhaps the one who is to lead from here. Whether
+    /// that ends the role: it, or who leads, is another one.
+    pub(crate) fn activate_members(
+        &mut self,
+        members: &Arc<Members>,
+        leader: Option<ServerId>,
+        next_leader: Option<ServerId>,
+        in_history: bool,
+    ) -> bool {
+        let me = self.me();
+        let Some(lists) = &mut self.membership else { return false };
+        let before = lists.clone();
+        let Activation::InForce { same } = lists.activate(members) else { return false };
+        self.config.quorum = lists.quorum();
+        let observer = lists.is_observer(me);
+        let other_role = std::mem::replace(&mut self.config.observer, observer) != observer;
+        let other_leader = leader.is_some_and(|leader| match next_leader {
+            Some(next) => next != leader,
+            None => !lists.keeps_leader(leader, &before),
+        });
+        self.outputs.push_back(Output::MembersActivated { members: Arc::clone(members), in_history });
+        !same && (other_role || other_leader)
     }
 
     pub(crate) fn send(&mut self, link: LinkId, packet: Packet) {

@@ -1,8 +1,10 @@
 //! Everything that can happen to a peer and everything that it can want: two closed enums, and the plain data in
 //! them.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use ostler_wire::quorum::{Notification, Packet};
+use ostler_wire::quorum::{Members, Notification, Packet};
 use ostler_wire::{ServerId, Zxid};
 
 /// A transaction on its way to a quorum. What it does to the tree is not known here.
@@ -105,6 +107,15 @@ pub enum Input {
     LinkDown {
         /// The link.
         link: LinkId,
+    },
+    /// The transaction of this zxid, which a packet behind this brings, changes the members to these.
+    MembersProposed {
+        /// The link that it comes by.
+        link: LinkId,
+        /// The transaction.
+        zxid: Zxid,
+        /// Who the members are to be.
+        members: Arc<Members>,
     },
     /// A packet arrived.
     Packet {
@@ -218,6 +229,15 @@ pub enum Output {
         /// The link.
         link: LinkId,
     },
+    /// Keep this member list as the one that was proposed last; durable before what comes behind is.
+    MembersSeen(Arc<Members>),
+    /// This member list is in force: keep it, and go by it.
+    MembersActivated {
+        /// The list.
+        members: Arc<Members>,
+        /// Whether the history holds the transaction that says so, so that the tree learns of it by itself.
+        in_history: bool,
+    },
     /// The peer's standing changed.
     Standing(Standing),
 }
@@ -272,6 +292,9 @@ pub enum Reason {
     /// The learner has a newer member list.
     #[error("it has a newer member list")]
     MembersAhead,
+    /// The members changed, and with them the role of this server or its leader.
+    #[error("the members changed")]
+    MembersChanged,
     /// The leader offers an epoch older than one that was accepted.
     #[error("its epoch is older than one that was accepted")]
     OldEpoch,

@@ -334,7 +334,7 @@ impl Leader {
             self.drop_learner(core, link, Reason::Violation("an accepted epoch that cannot be"));
             return Ok(());
         }
-        if info.members_version > core.members_version {
+        if info.members_version > core.members_version() {
             self.drop_learner(core, link, Reason::MembersAhead);
             return Ok(());
         }
@@ -407,14 +407,15 @@ impl Leader {
             }
             (Phase::WritingCurrent { deadline_ms }, EpochKind::Current) => {
                 self.phase = Phase::ExpectSynced { deadline_ms };
-                self.last_proposed = Zxid::new(u32::try_from(self.epoch).expect("an epoch has 31 bits"), 0);
+                self.last_proposed = self.start_of_epoch();
+                core.establish_members(self.last_proposed);
                 for link in self.in_state(|state| matches!(state, LearnerState::AwaitAcceptance { .. })) {
                     self.sync_learner(core, link, now_ms);
                 }
                 let (me, last) = (core.me(), core.history.persisted());
                 self.acked.insert(me, last);
                 self.synced.insert(me);
-                self.try_establish(core, now_ms);
+                self.try_establish(core, now_ms)?;
             }
             _ => unreachable!("the leader writes one epoch after the other"),
         }
@@ -497,7 +498,8 @@ impl Leader {
             self.acked.remove(&server);
         }
         let committed = self.committed;
-        let newleader = Packet::NewLeader { zxid: self.start_of_epoch(), members: core.members.clone() };
+        let members = core.membership.as_ref().map(|lists| lists.last_seen().to_string().into());
+        let newleader = Packet::NewLeader { zxid: self.start_of_epoch(), members };
         if zoo::is(Mutation::NewLeaderBeforeHistory) {
             core.send(link, newleader.clone());
         }
@@ -535,7 +537,7 @@ impl Leader {
                 if core.config.quorum.has_voter(server) && !learner.observer {
                     self.synced.insert(server);
                 }
-                self.try_establish(core, now_ms);
+                self.try_establish(core, now_ms)?;
                 if self.is_broadcasting() {
                     self.release(core, link, now_ms);
                     return self.try_commit(core);
@@ -557,11 +559,14 @@ impl Leader {
     }
 
     /// A quorum has the history: the epoch is established.
-    fn try_establish(&mut self, core: &mut Core, now_ms: u64) {
+    fn try_establish(&mut self, core: &mut Core, now_ms: u64) -> End {
         let enough = self.synced.contains(&core.me())
             && (core.config.quorum.is_quorum(&self.synced) || zoo::is(Mutation::EstablishWithoutQuorum));
         if !matches!(self.phase, Phase::ExpectSynced { .. }) || !enough {
-            return;
+            return Ok(());
+        }
+        if let Some(next) = core.membership.as_ref().map(|lists| std::sync::Arc::clone(lists.last_seen())) {
+            core.activate_members(&next, None, None, false);
         }
         self.phase = Phase::Broadcasting;
         self.next_ping_ms = now_ms + (core.config.tick_ms / 2).max(1);
@@ -570,6 +575,8 @@ impl Leader {
         for link in self.in_state(|state| state == LearnerState::Synced) {
             self.release(core, link, now_ms);
         }
+        // A change that was under way took this server's vote; the others find the same, and elect another leader.
+        if core.is_electable() { Ok(()) } else { Err(Reason::MembersChanged) }
     }
 
     /// Lets a learner serve and sends what was held back.

@@ -5,15 +5,17 @@
 //! The order at NEWLEADER is what ZooKeeper got wrong most often (ZOOKEEPER-3023, 3911, 4643, 4646, 4785): first the
 //! history is on disk, then the epoch, and only then the acknowledgement leaves.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use ostler_wire::quorum::{LearnerInfo, Packet};
+use ostler_wire::quorum::{LearnerInfo, Members, Packet};
 use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::core::Core;
 use crate::io::{EpochKind, Input, LinkId, Output, Proposal, Reason, Standing};
 use crate::leader::End;
+use crate::membership;
 
 /// The version of the learner protocol.
 const PROTOCOL: i32 = 0x10000;
@@ -49,6 +51,12 @@ pub(crate) struct Learner {
     cut_at: Zxid,
     /// The log cannot be cut where the leader wants it, so only a whole tree helps.
     need_snapshot: bool,
+    /// Member lists that transactions bring, until they are in force.
+    announced: BTreeMap<Zxid, Arc<Members>>,
+    /// The member list of the leader.
+    leaders_members: Option<Arc<Members>>,
+    /// Who is to lead when a change of the members ends the role.
+    next_leader: Option<ServerId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,7 +124,39 @@ impl Learner {
             snapshot: None,
             cut_at: Zxid::ZERO,
             need_snapshot: false,
+            announced: BTreeMap::new(),
+            leaders_members: None,
+            next_leader: None,
         }
+    }
+
+    /// Who is to lead from here, if a change of the members said so.
+    pub(crate) fn next_leader(&self) -> Option<ServerId> {
+        self.next_leader
+    }
+
+    /// What the transaction of this zxid does to the members; the packet that brings it comes behind.
+    pub(crate) fn on_members_proposed(&mut self, link: LinkId, zxid: Zxid, members: Arc<Members>) {
+        if self.link == Some(link) {
+            self.announced.insert(zxid, members);
+        }
+    }
+
+    /// A change of the members comes to be known before it is logged.
+    fn see_announced(&self, core: &mut Core, zxid: Zxid) {
+        if let Some(members) = self.announced.get(&zxid) {
+            core.see_members(members);
+        }
+    }
+
+    /// A change of the members is committed; whether it ends the role.
+    fn activate_announced(&mut self, core: &mut Core, zxid: Zxid, leader: ServerId) -> bool {
+        let Some(members) = self.announced.remove(&zxid) else { return false };
+        let ends = core.activate_members(&members, Some(self.leader), Some(leader), true);
+        if ends {
+            self.next_leader = Some(leader);
+        }
+        ends
     }
 
     pub(crate) fn leader(&self) -> ServerId {
@@ -174,7 +214,7 @@ impl Learner {
         let info = LearnerInfo {
             server: Some(core.me()),
             protocol: PROTOCOL,
-            members_version: core.members_version,
+            members_version: core.members_version(),
         };
         let hello = if self.observer {
             Packet::ObserverInfo { accepted_epoch, info }
@@ -378,20 +418,35 @@ impl Learner {
     fn on_sync_packet(&mut self, core: &mut Core, packet: Packet, now_ms: u64) -> End {
         match packet {
             Packet::Proposal { .. } if zoo::is(Mutation::DropAfterSnapshot) && self.snapshot.is_some() => {}
-            Packet::Proposal { zxid, entry } => self.queue(core, Proposal { zxid, bytes: entry })?,
-            Packet::Inform { zxid, entry } | Packet::InformAndActivate { zxid, entry, .. } => {
+            Packet::Proposal { zxid, entry } => {
+                self.see_announced(core, zxid);
+                self.queue(core, Proposal { zxid, bytes: entry })?;
+            }
+            Packet::Inform { zxid, entry } => {
                 self.queue(core, Proposal { zxid, bytes: entry })?;
                 self.committed.insert(zxid);
             }
-            // The commit of what the tree holds already says nothing new.
-            Packet::Commit { zxid } | Packet::CommitAndActivate { zxid, .. }
-                if self.not_logged.iter().rev().any(|proposal| proposal.zxid == zxid) =>
-            {
+            Packet::InformAndActivate { zxid, entry, leader } => {
+                self.queue(core, Proposal { zxid, bytes: entry })?;
                 self.committed.insert(zxid);
+                if self.activate_announced(core, zxid, leader) {
+                    return Err(Reason::MembersChanged);
+                }
             }
-            Packet::NewLeader { zxid, members: _ } => {
+            Packet::Commit { zxid } => self.note_commit(zxid),
+            Packet::CommitAndActivate { zxid, leader } => {
+                self.note_commit(zxid);
+                if self.activate_announced(core, zxid, leader) {
+                    return Err(Reason::MembersChanged);
+                }
+            }
+            Packet::NewLeader { zxid, members } => {
                 if i64::from(zxid.epoch()) != self.epoch || zxid.counter() != 0 {
                     return Err(Reason::Violation("NEWLEADER of another epoch"));
+                }
+                self.leaders_members = members.as_deref().and_then(membership::decode);
+                if let Some(members) = &self.leaders_members {
+                    core.see_members(members);
                 }
                 self.log_history(core, now_ms);
             }
@@ -399,6 +454,13 @@ impl Learner {
             _ => {}
         }
         Ok(())
+    }
+
+    fn note_commit(&mut self, zxid: Zxid) {
+        // The commit of what the tree holds already says nothing new.
+        if self.not_logged.iter().rev().any(|proposal| proposal.zxid == zxid) {
+            self.committed.insert(zxid);
+        }
     }
 
     /// Keeps a proposal until it may be logged. There must be no hole (ZOOKEEPER-4925).
@@ -457,7 +519,14 @@ impl Learner {
     /// Between NEWLEADER and UPTODATE.
     fn on_late_packet(&mut self, core: &mut Core, packet: Packet, now_ms: u64) -> End {
         match packet {
-            Packet::UpToDate => self.serve(core, now_ms),
+            Packet::UpToDate => {
+                if let Some(members) = self.leaders_members.take()
+                    && core.activate_members(&members, Some(self.leader), None, false)
+                {
+                    return Err(Reason::MembersChanged);
+                }
+                self.serve(core, now_ms);
+            }
             Packet::NewLeader { .. } => return Err(Reason::Violation("NEWLEADER twice")),
             packet => return self.on_sync_packet(core, packet, now_ms),
         }
@@ -504,6 +573,7 @@ impl Learner {
         match packet {
             Packet::Proposal { zxid, entry } if !self.observer => {
                 check_continues(core, zxid)?;
+                self.see_announced(core, zxid);
                 self.unacked.push_back(zxid);
                 core.append(Proposal { zxid, bytes: entry });
                 if zoo::is(Mutation::AckBeforeSync) {
@@ -511,19 +581,21 @@ impl Learner {
                     self.send(core, Packet::Ack { zxid });
                 }
             }
-            Packet::Commit { zxid } | Packet::CommitAndActivate { zxid, .. } if !self.observer => {
-                if zxid > core.history.last() {
-                    return Err(Reason::Violation("a commit of what was not proposed"));
+            Packet::Commit { zxid } if !self.observer => self.on_commit(core, zxid)?,
+            Packet::CommitAndActivate { zxid, leader } if !self.observer => {
+                let ends = self.activate_announced(core, zxid, leader);
+                self.on_commit(core, zxid)?;
+                if ends {
+                    return Err(Reason::MembersChanged);
                 }
-                self.commit = self.commit.max(zxid);
-                core.deliver(self.commit);
             }
-            Packet::Inform { zxid, entry } | Packet::InformAndActivate { zxid, entry, .. }
-                if self.observer =>
-            {
-                check_continues(core, zxid)?;
-                self.commit = zxid;
-                core.append(Proposal { zxid, bytes: entry });
+            Packet::Inform { zxid, entry } if self.observer => self.on_inform(core, zxid, entry)?,
+            Packet::InformAndActivate { zxid, entry, leader } if self.observer => {
+                let ends = self.activate_announced(core, zxid, leader);
+                self.on_inform(core, zxid, entry)?;
+                if ends {
+                    return Err(Reason::MembersChanged);
+                }
             }
             packet @ (Packet::Ping { .. } | Packet::Revalidated { .. } | Packet::Sync) => {
                 core.outputs.push_back(Output::FromLeader { link, packet });
@@ -531,6 +603,22 @@ impl Learner {
             // As Java: neither UPTODATE twice nor a type that is not known here ends the role.
             _ => {}
         }
+        Ok(())
+    }
+
+    fn on_commit(&mut self, core: &mut Core, zxid: Zxid) -> End {
+        if zxid > core.history.last() {
+            return Err(Reason::Violation("a commit of what was not proposed"));
+        }
+        self.commit = self.commit.max(zxid);
+        core.deliver(self.commit);
+        Ok(())
+    }
+
+    fn on_inform(&mut self, core: &mut Core, zxid: Zxid, entry: bytes::Bytes) -> End {
+        check_continues(core, zxid)?;
+        self.commit = zxid;
+        core.append(Proposal { zxid, bytes: entry });
         Ok(())
     }
 

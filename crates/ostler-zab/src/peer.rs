@@ -17,6 +17,7 @@ use crate::history::History;
 use crate::io::{Generation, Input, LinkId, Output, Proposal, Reason, Standing};
 use crate::leader::{End, Leader};
 use crate::learner::Learner;
+use crate::membership::{self, Membership};
 use crate::quorum::JointQuorum;
 use crate::solo::Solo;
 
@@ -59,6 +60,8 @@ pub struct Peer {
     early: VecDeque<(LinkId, Option<Packet>)>,
     /// Why the last role ended.
     last_end: Option<Reason>,
+    /// Who leads next, if a change of the members says so.
+    next_leader: Option<ServerId>,
     /// When the last role began.
     role_since_ms: u64,
     /// A new election does not begin before: roles that fail at once must not follow one another without a pause.
@@ -104,8 +107,7 @@ impl Peer {
             outputs: VecDeque::new(),
             last_counter: LAST_COUNTER,
             heard_epoch: 0,
-            members: None,
-            members_version: 0,
+            membership: None,
         };
         Self {
             core,
@@ -116,15 +118,17 @@ impl Peer {
             connected: BTreeSet::new(),
             early: VecDeque::new(),
             last_end: None,
+            next_leader: None,
             role_since_ms: 0,
             not_before_ms: 0,
         }
     }
 
-    /// The member list as text, with its version, as it is told to other members.
-    pub fn set_members(&mut self, version: i64, text: bytes::Bytes) {
-        self.core.members = Some(text);
-        self.core.members_version = version;
+    /// The member lists to go by; who votes and whether this server does follow from them.
+    pub fn set_membership(&mut self, lists: Membership) {
+        self.core.config.quorum = lists.quorum();
+        self.core.config.observer = lists.is_observer(self.core.me());
+        self.core.membership = Some(lists);
     }
 
     /// Makes epochs shorter, so that a test can come to their end.
@@ -184,6 +188,11 @@ impl Peer {
                 if let Role::Learning(learner) = &mut self.role {
                     let end = learner.on_snapshot_arrived(&mut self.core, link, now_ms);
                     self.check(end, now_ms);
+                }
+            }
+            Input::MembersProposed { link, zxid, members } => {
+                if let Role::Learning(learner) = &mut self.role {
+                    learner.on_members_proposed(link, zxid, members);
                 }
             }
             Input::Packet { link, packet } => {
@@ -310,6 +319,7 @@ impl Peer {
                 if let Some(link) = learner.link() {
                     self.core.close(link, reason);
                 }
+                self.next_leader = learner.next_leader();
             }
             Role::Solo(_) | Role::Settling | Role::Looking(_) => {}
         }
@@ -332,17 +342,47 @@ impl Peer {
             last
         };
         self.core.generation.0 += 1;
+        self.begin_election(last, now_ms);
+    }
+
+    fn begin_election(&mut self, last: Zxid, now_ms: u64) {
         let me = self.core.me();
-        let vote = if self.core.config.observer {
-            NOT_ELECTABLE
-        } else {
+        let vote = if self.core.is_electable() {
             Vote { leader: me, zxid: last, epoch: self.core.epochs.current }
+        } else {
+            NOT_ELECTABLE
         };
+        if let Some(leader) = self.next_leader.take() {
+            // The one who changed the members says who leads from here: there is nothing to elect.
+            let Vote { zxid, epoch, .. } = self.elected.map_or(vote, |elected| Vote {
+                leader,
+                zxid: elected.zxid,
+                epoch: self.core.epochs.current,
+            });
+            self.round = self.round.saturating_add(1);
+            return self.on_elected(Elected { leader, zxid, epoch, round: self.round }, now_ms);
+        }
         let mut election = Election::new(me, vote, self.round, now_ms);
         let electorate = Electorate { quorum: &self.core.config.quorum, connected: &self.connected };
         let step = election.begin(now_ms, electorate);
         self.role = Role::Looking(election);
         self.on_step(step, now_ms);
+    }
+
+    /// Takes up a member list that a notification brings, if it is newer. Whether it says something else.
+    fn takes_members(&mut self, notification: &Notification) -> bool {
+        let known = self.core.membership.as_ref().filter(|lists| lists.is_changeable());
+        let (Some(lists), Some(text)) = (known, &notification.members) else { return false };
+        if text == lists.text() {
+            return false;
+        }
+        let Some(members) = membership::decode(text) else { return false };
+        let before = std::sync::Arc::clone(lists.current());
+        if members.version <= before.version {
+            return false;
+        }
+        self.core.activate_members(&members, None, None, false);
+        !before.is_same(&members)
     }
 
     fn on_step(&mut self, step: Step, now_ms: u64) {
@@ -351,7 +391,7 @@ impl Peer {
         if step.tell {
             let (vote, round) = (election.vote(), election.round());
             let notification =
-                Notification { state: PeerState::Looking, vote, round, members: self.core.members.clone() };
+                Notification { state: PeerState::Looking, vote, round, members: self.core.members_text() };
             let others: Vec<ServerId> =
                 self.core.config.quorum.voters().filter(|voter| *voter != self.core.me()).collect();
             for to in others {
@@ -406,11 +446,15 @@ impl Peer {
     }
 
     fn on_notification(&mut self, from: ServerId, notification: &Notification, now_ms: u64) {
-        let quorum = &self.core.config.quorum;
         if matches!(self.role, Role::Settling) {
             // There is no vote yet; who looks asks again.
             return;
         }
+        if matches!(self.role, Role::Looking(_)) && self.takes_members(notification) {
+            // Others know of a change of the members: whom to elect, and from whom, may be another matter now.
+            self.begin_election(self.core.history.last(), now_ms);
+        }
+        let quorum = &self.core.config.quorum;
         if !quorum.has_voter(from) {
             // An observer, or a server that is to join: it asks, and is told.
             if notification.state == PeerState::Looking {
@@ -467,7 +511,7 @@ impl Peer {
             (_, None) => return,
         };
         let notification =
-            Notification { state: self.state(), vote, round, members: self.core.members.clone() };
+            Notification { state: self.state(), vote, round, members: self.core.members_text() };
         self.core.outputs.push_back(Output::Notify { to, notification });
     }
 
@@ -574,6 +618,12 @@ impl Peer {
             Role::Learning(learner) => learner.commit(),
             _ => self.core.history.delivered(),
         }
+    }
+
+    /// The member lists that this server goes by.
+    #[must_use]
+    pub fn membership(&self) -> Option<&Membership> {
+        self.core.membership.as_ref()
     }
 
     /// The epochs on disk.

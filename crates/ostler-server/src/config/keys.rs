@@ -156,7 +156,7 @@ pub static KEYS: &[Key] = &[
     key("peerType", &[], File, Text, Ensemble),
     key("dynamicConfigFile", &[], File, Text, Active),
     key("standaloneEnabled", &[], File, Switch, Active),
-    key("reconfigEnabled", &[], File, Switch, NotYet),
+    key("reconfigEnabled", &[], File, Switch, Active),
     key("electionAlg", &[], File, Number(3, 3), Ensemble),
     key("quorumListenOnAllIPs", &[], File, Switch, Ensemble),
     key("connectToLearnerMasterLimit", &[], File, ANY_INT, Ensemble),

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 use ostler_wire::ServerId;
 use ostler_wire::quorum::MemberRole;
+use ostler_zab::Quorum;
 
+use super::dynamic::MembersFiles;
 use super::error::{Error, Place, Severity, Warning};
 use super::keys;
 use super::member::{self, MemberConfig};
@@ -75,7 +77,21 @@ impl ServerConfig {
             Some(entry) => Some((entry.value.clone(), read_file(Path::new(&entry.value), &entry.value)?)),
         };
         let dynamic = dynamic.as_ref().map(|(name, bytes)| (name.as_str(), bytes.as_slice()));
-        Self::from_parts(&name, &bytes, dynamic, env, &mut |my_id| std::fs::read(my_id))
+        let mut config = Self::from_parts(&name, &bytes, dynamic, env, &mut |my_id| std::fs::read(my_id))?;
+        if let Some(member) = config.member.as_mut().filter(|_| config.reconfig_enabled) {
+            let files = MembersFiles::beside(path, dynamic.is_some());
+            if dynamic.is_some() {
+                let refuse = |what: String| {
+                    Error::missing(&format!("{name}.dynamic.next"), "", format!("cannot be used: {what}"))
+                };
+                member.next_members = files.read_next().map_err(|error| refuse(error.to_string()))?;
+                if let Some(next) = &member.next_members {
+                    Quorum::of(next).map_err(|error| refuse(error.to_string()))?;
+                }
+            }
+            member.files = Some(files);
+        }
+        Ok(config)
     }
 
     /// Reads the text of a `zoo.cfg`, and that of its dynamic file with the name it goes by. `my_id` is the text of the

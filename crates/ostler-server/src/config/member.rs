@@ -11,6 +11,7 @@ use ostler_wire::ServerId;
 use ostler_wire::quorum::{Member, MemberRole, Members};
 use ostler_zab::Quorum;
 
+use super::dynamic::MembersFiles;
 use super::error::{Error, Place, Severity, Warning};
 use super::meaning::{or_zero, positive, set};
 use super::server_config::ServerConfig;
@@ -42,6 +43,10 @@ pub struct MemberConfig {
     pub id: ServerId,
     /// All members, this one among them, and the version of the list.
     pub members: Members,
+    /// The list that was proposed last, if the change was not finished when the server stopped.
+    pub next_members: Option<Members>,
+    /// Where changes of the list are kept; `None` without a file.
+    pub files: Option<MembersFiles>,
     /// This server follows without a vote; the list of members says so.
     pub observer: bool,
 
@@ -123,6 +128,8 @@ impl MemberConfig {
         Self {
             id,
             members,
+            next_members: None,
+            files: None,
             observer,
             init_limit_ticks: 0,
             sync_limit_ticks: 0,

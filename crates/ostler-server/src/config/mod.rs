@@ -4,6 +4,7 @@
 //! [`ServerConfig`]. What Java accepts is accepted, what cannot be read is refused with its file and line, and what is
 //! not built yet is said. Answers to `QuorumPeerConfig` and `ServerConfig`.
 
+mod dynamic;
 mod error;
 pub mod keys;
 mod meaning;
@@ -17,6 +18,7 @@ mod tests;
 #[cfg(test)]
 mod tests_of_members;
 
+pub use dynamic::MembersFiles;
 pub use error::{Error, Place, Severity, Warning};
 pub use member::MemberConfig;
 pub use members::{HostPort, MemberLine};

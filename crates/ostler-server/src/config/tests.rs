@@ -314,7 +314,6 @@ fn accepted_and_not_active_yet() {
         "admin.serverPort=8080",
         "metricsProvider.className=org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider",
         "metricsProvider.httpPort=7000",
-        "reconfigEnabled=true",
         "quorum.auth.enableSasl=true",
         "superUser.1=bob",
     ] {
@@ -326,7 +325,7 @@ fn accepted_and_not_active_yet() {
     // What asks for nothing is not worth a line; neither is what has its meaning in an ensemble or in Java only.
     for line in [
         "admin.enableServer=false",
-        "reconfigEnabled=false",
+        "reconfigEnabled=true",
         "metricsProvider.className=org.apache.zookeeper.metrics.impl.DefaultMetricsProvider",
         "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory",
         "leaderServes=no",

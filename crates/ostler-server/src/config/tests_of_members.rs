@@ -282,7 +282,6 @@ fn what_is_not_built_yet_is_said() {
         "readonlymode.enabled=true",
         "leaderServes=no",
         "syncEnabled=false",
-        "reconfigEnabled=true",
         "quorum.auth.enableSasl=true",
     ] {
         let key = line.split('=').next().unwrap();

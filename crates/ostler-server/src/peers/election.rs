@@ -31,6 +31,8 @@ pub(super) struct Post {
     config: Rc<PeersConfig>,
     boxes: RefCell<BTreeMap<ServerId, Rc<Mailbox>>>,
     greetings: Cell<usize>,
+    /// The tasks that take connections.
+    doors: RefCell<Vec<AbortHandle>>,
 }
 
 /// The mail for one member.
@@ -66,15 +68,36 @@ impl Drop for Line {
 
 impl Post {
     pub(super) fn open(config: Rc<PeersConfig>, listeners: Vec<TcpListener>) -> Rc<Self> {
-        let post = Rc::new(Self { config, boxes: RefCell::default(), greetings: Cell::new(0) });
-        for listener in listeners {
-            spawn_local(Rc::clone(&post).accept(listener));
-        }
-        // Members that are up already get to know this one before it has anything to say.
-        for server in post.config.members.servers.keys().filter(|server| **server != post.config.me) {
-            post.connect(*server);
-        }
+        let post = Rc::new(Self {
+            config,
+            boxes: RefCell::default(),
+            greetings: Cell::new(0),
+            doors: RefCell::default(),
+        });
+        post.listen(listeners);
+        post.connect_members();
         post
+    }
+
+    /// Takes connections here, and nowhere else.
+    pub(super) fn listen(self: &Rc<Self>, listeners: Vec<TcpListener>) {
+        let doors = listeners
+            .into_iter()
+            .map(|listener| spawn_local(Rc::clone(self).accept(listener)).abort_handle());
+        for door in self.doors.replace(doors.collect()) {
+            door.abort();
+        }
+    }
+
+    /// Members that are up already get to know this one before it has anything to say.
+    pub(super) fn connect_members(self: &Rc<Self>) {
+        let servers: Vec<ServerId> = {
+            let lists = self.config.members.borrow();
+            lists.current.servers.keys().chain(lists.last_seen.servers.keys()).copied().collect()
+        };
+        for server in servers.into_iter().filter(|server| *server != self.config.me) {
+            self.connect(server);
+        }
     }
 
     /// Tells a member something; what it was not told yet is forgotten.
@@ -160,15 +183,13 @@ impl Post {
     }
 
     async fn dial(self: &Rc<Self>, server: ServerId, mailbox: &Mailbox) -> std::io::Result<()> {
-        let election = |server: &ServerId| {
-            self.config.members.servers.get(server).map(|member| {
-                member.addresses.iter().map(|address| (address.host.clone(), address.election_port)).collect()
-            })
-        };
-        let addresses: Vec<(String, u16)> =
-            election(&server).unwrap_or_else(|| mailbox.said.borrow().clone());
+        let election = |server| self.config.addresses(server, |address| address.election_port);
+        let mut addresses = election(server);
+        if addresses.is_empty() {
+            addresses.clone_from(&mailbox.said.borrow());
+        }
         let mut stream = dial(&addresses, self.config.connect_timeout).await?;
-        let own = election(&self.config.me).unwrap_or_default();
+        let own = election(self.config.me);
         let mut hello = Vec::new();
         Greeting { server: self.config.me, addresses: own }.encode(false, &mut hello);
         stream.write_all(&hello).await?;

@@ -32,6 +32,8 @@ pub(super) struct Links {
     config: Rc<PeersConfig>,
     next: Cell<u64>,
     open: RefCell<BTreeMap<LinkId, Open>>,
+    /// The tasks that take connections.
+    doors: RefCell<Vec<AbortHandle>>,
 }
 
 struct Open {
@@ -47,11 +49,20 @@ impl Drop for Open {
 
 impl Links {
     pub(super) fn open(config: Rc<PeersConfig>, listeners: Vec<TcpListener>) -> Rc<Self> {
-        let links = Rc::new(Self { config, next: Cell::new(1), open: RefCell::default() });
-        for listener in listeners {
-            spawn_local(Rc::clone(&links).accept(listener));
-        }
+        let links =
+            Rc::new(Self { config, next: Cell::new(1), open: RefCell::default(), doors: RefCell::default() });
+        links.listen(listeners);
         links
+    }
+
+    /// Takes connections here, and nowhere else.
+    pub(super) fn listen(self: &Rc<Self>, listeners: Vec<TcpListener>) {
+        let doors = listeners
+            .into_iter()
+            .map(|listener| spawn_local(Rc::clone(self).accept(listener)).abort_handle());
+        for door in self.doors.replace(doors.collect()) {
+            door.abort();
+        }
     }
 
     async fn accept(self: Rc<Self>, listener: TcpListener) {
@@ -95,11 +106,13 @@ impl Links {
     }
 
     async fn dial(&self, leader: ServerId, within: Duration) -> std::io::Result<TcpStream> {
-        let unknown =
-            || std::io::Error::new(std::io::ErrorKind::NotFound, "the leader is not in the member list");
-        let member = self.config.members.servers.get(&leader).ok_or_else(unknown)?;
-        let addresses: Vec<(String, u16)> =
-            member.addresses.iter().map(|address| (address.host.clone(), address.quorum_port)).collect();
+        let addresses = self.config.addresses(leader, |address| address.quorum_port);
+        if addresses.is_empty() {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "the leader is not in the member list",
+            ));
+        }
         keep_dialling(&addresses, within.min(PATIENCE)).await
     }
 

@@ -7,7 +7,7 @@ mod learners;
 mod link;
 mod status;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::{Arc, RwLock};
@@ -16,18 +16,24 @@ use std::time::Duration;
 use ostler_node::Input;
 use ostler_tree::{Store, TreeConfig};
 use ostler_wire::ServerId;
-use ostler_wire::quorum::Members;
+use ostler_wire::quorum::{Members, PeerAddress};
 use ostler_zab::Reason;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 use tracing::info;
 
+use crate::config::MembersFiles;
 use crate::inbox::{Inbox, NodeLetter};
+use crate::member::Ports;
 
 /// What the sockets between servers need to know.
 pub(crate) struct PeersConfig {
     pub(crate) me: ServerId,
-    pub(crate) members: Members,
+    /// Open the ports on every address of the machine.
+    pub(crate) listen_on_all_ips: bool,
+    pub(crate) members: RefCell<Lists>,
+    /// Where changes of the members are kept.
+    pub(crate) files: Option<MembersFiles>,
     pub(crate) election_listeners: Vec<TcpListener>,
     pub(crate) learner_listeners: Vec<TcpListener>,
     /// How long to wait for a connection, and for the first words on one.
@@ -41,8 +47,15 @@ pub(crate) struct PeersConfig {
     pub(crate) node: Arc<Inbox<NodeLetter>>,
 }
 
+/// The member list in force, and the one that was proposed last.
+pub(crate) struct Lists {
+    pub(crate) current: Arc<Members>,
+    pub(crate) last_seen: Arc<Members>,
+}
+
 /// The sockets between servers.
 pub(crate) struct Peers {
+    config: Rc<PeersConfig>,
     election: Rc<election::Post>,
     learners: Rc<learners::Links>,
     standing: Rc<Standing>,
@@ -66,6 +79,7 @@ impl Peers {
         let learners = learner_listeners.iter().filter_map(|listener| listener.try_clone().ok()).collect();
         let shared = Rc::new(config);
         let peers = Self {
+            config: Rc::clone(&shared),
             election: election::Post::open(Rc::clone(&shared), elections),
             learners: learners::Links::open(Rc::clone(&shared), learners),
             standing: Rc::new(Standing {
@@ -108,7 +122,57 @@ impl Peers {
             ostler_zab::Output::Send { link, packet } => self.learners.send(link, &packet),
             ostler_zab::Output::SendSnapshot { link, zxid } => self.learners.send_tree(link, zxid),
             ostler_zab::Output::Close { link, reason } => self.learners.close(link, reason),
+            ostler_zab::Output::MembersSeen(members) => self.on_members_seen(members),
+            ostler_zab::Output::MembersActivated { members, .. } => self.on_members(members),
             output => unreachable!("not a matter of the network: {output:?}"),
+        }
+    }
+}
+
+impl Peers {
+    /// A change of the members was proposed.
+    fn on_members_seen(&self, members: Arc<Members>) {
+        if let Some(files) = &self.config.files
+            && let Err(error) = files.write_next(&members)
+        {
+            tracing::error!(%error, "cannot keep the member list that was proposed");
+        }
+        self.config.members.borrow_mut().last_seen = members;
+        self.election.connect_members();
+    }
+
+    /// A change of the members is in force.
+    fn on_members(&self, members: Arc<Members>) {
+        let me = self.config.me;
+        info!(version = format!("{:x}", members.version), members = %members.to_string().replace('\n', " "), "the member list changed");
+        let (before, settled) = {
+            let mut lists = self.config.members.borrow_mut();
+            if lists.last_seen.version < members.version {
+                lists.last_seen = Arc::clone(&members);
+            }
+            let settled = lists.last_seen.version == members.version;
+            (std::mem::replace(&mut lists.current, Arc::clone(&members)), settled)
+        };
+        if let Some(files) = &self.config.files
+            && let Err(error) = files.write_current(&members, me, settled)
+        {
+            tracing::error!(%error, "cannot keep the member list that is in force");
+        }
+        self.election.connect_members();
+        let own = |members: &Members| members.servers.get(&me).map(|own| own.addresses.clone());
+        match own(&members) {
+            Some(addresses) if own(&before).as_ref() != Some(&addresses) => {
+                match Ports::at(&addresses, self.config.listen_on_all_ips) {
+                    Ok(ports) => {
+                        self.election.listen(ports.election);
+                        self.learners.listen(ports.learners);
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "the other members do not find this server where the new list has it");
+                    }
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -123,9 +187,10 @@ async fn tell_status(config: Rc<PeersConfig>, election: Rc<election::Post>, stan
             continue;
         }
         told = Instant::now();
+        let members = config.members();
         let facts = status::Facts {
             me: config.me,
-            members: &config.members,
+            members: &members,
             since_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
             last_end: standing.last_end.get(),
             others: election.others(),
@@ -135,6 +200,26 @@ async fn tell_status(config: Rc<PeersConfig>, election: Rc<election::Post>, stan
 }
 
 impl PeersConfig {
+    /// The member list in force.
+    fn members(&self) -> Arc<Members> {
+        Arc::clone(&self.members.borrow().current)
+    }
+
+    /// Where a member is found: by the list in force, and where it is to be if that is elsewhere.
+    fn addresses(&self, server: ServerId, port: fn(&PeerAddress) -> u16) -> Vec<(String, u16)> {
+        let lists = self.members.borrow();
+        let mut found = Vec::new();
+        for members in [&lists.current, &lists.last_seen] {
+            for address in members.servers.get(&server).iter().flat_map(|member| &member.addresses) {
+                let address = (address.host.clone(), port(address));
+                if !found.contains(&address) {
+                    found.push(address);
+                }
+            }
+        }
+        found
+    }
+
     fn tell(&self, input: ostler_zab::Input) {
         self.node.push(NodeLetter::Input(Input::Peer(input)));
     }

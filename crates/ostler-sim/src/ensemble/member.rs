@@ -16,8 +16,8 @@ use ostler_store::sim::SimDisk;
 use ostler_store::{Limits, LogWriter, RestoreOptions, SnapshotWriter, epochs};
 use ostler_tree::{Store, Walk};
 use ostler_wire::Zxid;
-use ostler_wire::quorum::Packet;
-use ostler_zab::{EpochKind, Epochs, Generation, History, LinkId, Proposal};
+use ostler_wire::quorum::{Members, Packet};
+use ostler_zab::{EpochKind, Epochs, Generation, History, LinkId, Membership, Proposal};
 
 use super::settings::Settings;
 use crate::rng::Rng;
@@ -175,7 +175,8 @@ impl Member {
         let mut store = recovered.store;
         store.set_config(&settings.members, 0, now.wall_ms);
         let history = History::new(recovered.history.base, recovered.history.proposals, limit);
-        let members = (0, settings.members.clone());
+        let members = Members::decode(&settings.members).expect("a list of our own");
+        let members = Membership::fixed(members).expect("every voter is in one group");
         let node =
             Node::member(Arc::clone(&config), settings.peer(place), members, epochs, history, &store, now);
         let in_flight = Arc::new(InFlight::default());
@@ -289,6 +290,9 @@ impl Member {
                 Output::Install(store) => {
                     self.discard_snapshot();
                     self.store = *store;
+                }
+                Output::SetConfig { version, text, wall_ms } => {
+                    self.store.set_config(&text, version, wall_ms);
                 }
                 Output::Apply => {}
                 Output::Send(lane, batch) => {

@@ -14,7 +14,7 @@ use std::fmt;
 pub const ANY_HOST: &str = "0.0.0.0";
 
 /// One `server.N`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Where the others reach it; never empty.
     pub addresses: Vec<PeerAddress>,
@@ -25,7 +25,7 @@ pub struct Member {
 }
 
 /// One of the addresses at which a member meets the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PeerAddress {
     /// A name or an address without brackets.
     pub host: String,
@@ -36,7 +36,7 @@ pub struct PeerAddress {
 }
 
 /// Does a member vote?
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum MemberRole {
     /// It votes.
     #[default]

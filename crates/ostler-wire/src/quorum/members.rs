@@ -12,7 +12,7 @@ use super::java_map;
 use super::member::{Member, MemberError, MemberRole};
 
 /// All members and what makes a quorum of them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Members {
     /// Counts the changes of membership: the zxid of the change; 0 if there was none.
     pub version: i64,

@@ -103,7 +103,11 @@ impl World {
             Output::FromLeader { link, packet: Packet::Ping { zxid, .. } } => {
                 self.send(node, link, Packet::Ping { zxid, data: bytes::Bytes::new() });
             }
-            Output::FromLearner { .. } | Output::FromLeader { .. } | Output::LearnerGone { .. } => {}
+            Output::FromLearner { .. }
+            | Output::FromLeader { .. }
+            | Output::LearnerGone { .. }
+            | Output::MembersSeen(_)
+            | Output::MembersActivated { .. } => {}
             Output::Standing(standing) => {
                 self.say(|| format!("s{} {}", node + 1, show::standing(standing)));
                 self.check_standing(node, standing);
