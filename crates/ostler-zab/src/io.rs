@@ -301,6 +301,11 @@ pub enum Reason {
     /// A voter accepted a newer epoch than the one of this leader.
     #[error("a voter accepted a newer epoch, and can join only a newer one")]
     NewerEpoch,
+    /// A voter has a history of a newer epoch, which nobody here knows of.
+    #[error(
+        "its history is of a newer epoch, which no quorum here knows of: is its data directory from elsewhere?"
+    )]
+    Stranger,
     /// No quorum in time.
     #[error("no quorum in time")]
     NoQuorum,

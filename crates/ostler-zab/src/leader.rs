@@ -39,6 +39,8 @@ pub(crate) struct Leader {
     committed: Zxid,
     next_ping_ms: u64,
     next_quorum_check_ms: u64,
+    /// Voters that have a history of a newer epoch than this one.
+    strangers: BTreeSet<ServerId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +118,7 @@ impl Leader {
             committed: core.history.last(),
             next_ping_ms: 0,
             next_quorum_check_ms: 0,
+            strangers: BTreeSet::new(),
         };
         let (me, accepted) = (core.me(), core.epochs.accepted.max(core.heard_epoch));
         leader.offer(core, me, accepted);
@@ -128,6 +131,15 @@ impl Leader {
 
     pub(crate) fn epoch(&self) -> i64 {
         self.epoch
+    }
+
+    /// A voter that looks for a leader says of which epoch its own history is.
+    pub(crate) fn note_history(&mut self, voter: ServerId, epoch: i64) {
+        if self.is_broadcasting() && epoch > self.epoch {
+            self.strangers.insert(voter);
+        } else {
+            self.strangers.remove(&voter);
+        }
     }
 
     /// Everything up to here is on the disks of a quorum.
@@ -358,6 +370,11 @@ impl Leader {
         learner.state = LearnerState::AwaitEpoch;
         match self.phase {
             Phase::ExpectEpochs { .. } => self.offer(core, server, accepted_epoch),
+            Phase::Broadcasting if accepted_epoch > self.epoch && self.strangers.contains(&server) => {
+                // Before it had a history of a newer epoch, a quorum had accepted that epoch and had left this leader.
+                // As long as there is a quorum here, this history is from elsewhere: another election would let it win.
+                self.drop_learner(core, link, Reason::Stranger);
+            }
             _ if accepted_epoch > self.epoch && !observer && core.config.quorum.has_voter(server) => {
                 // It was elected once, or followed one who was, and nothing came of it. It must not accept this epoch
                 // any more, so that Java leaves it out until there is another election. Here there is one at once.

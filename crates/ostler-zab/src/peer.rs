@@ -475,6 +475,11 @@ impl Peer {
             }
             Role::Leading(_) | Role::Learning(_) => {
                 if notification.state == PeerState::Looking {
+                    if let Role::Leading(leader) = &mut self.role
+                        && notification.vote.leader == from
+                    {
+                        leader.note_history(from, notification.vote.epoch);
+                    }
                     let round = self.elected.map_or(self.round, |elected| elected.round);
                     self.answer(from, round);
                     self.on_supporter(from, notification, round, now_ms);

@@ -25,6 +25,7 @@ const MAX_LINKS: usize = 1000;
 /// and takes its time on a busy machine. Whoever gives up too early begins another round of votes, to which that leader
 /// does not listen for as long as `initLimit`.
 const PATIENCE: Duration = Duration::from_secs(3);
+const TELL_EVERY: Duration = Duration::from_secs(10);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
 /// All links.
@@ -34,6 +35,8 @@ pub(super) struct Links {
     open: RefCell<BTreeMap<LinkId, Open>>,
     /// The tasks that take connections.
     doors: RefCell<Vec<AbortHandle>>,
+    /// When the log last told of a voter that cannot be let in.
+    stranger_told: Cell<Option<Instant>>,
 }
 
 struct Open {
@@ -49,8 +52,13 @@ impl Drop for Open {
 
 impl Links {
     pub(super) fn open(config: Rc<PeersConfig>, listeners: Vec<TcpListener>) -> Rc<Self> {
-        let links =
-            Rc::new(Self { config, next: Cell::new(1), open: RefCell::default(), doors: RefCell::default() });
+        let links = Rc::new(Self {
+            config,
+            next: Cell::new(1),
+            open: RefCell::default(),
+            doors: RefCell::default(),
+            stranger_told: Cell::new(None),
+        });
         links.listen(listeners);
         links
     }
@@ -151,6 +159,13 @@ impl Links {
 
     pub(super) fn close(&self, link: LinkId, reason: Reason) {
         if self.open.borrow_mut().remove(&link).is_some() {
+            if reason == Reason::Stranger
+                && self.stranger_told.get().is_none_or(|at| at.elapsed() > TELL_EVERY)
+            {
+                // It comes again several times a second.
+                self.stranger_told.set(Some(Instant::now()));
+                warn!(link = link.0, %reason, "a voter cannot be let in");
+            }
             debug!(link = link.0, %reason, "closed a connection between servers");
         }
     }
