@@ -226,6 +226,15 @@ impl Ensemble {
         std::fs::remove_dir_all(&data).with_context(|| format!("remove {}", data.display()))
     }
 
+    /// Makes a member that is stopped believe that its data is of this epoch.
+    pub(crate) fn pretend_epoch(&self, id: u32, epoch: i64) -> Result<()> {
+        ensure!(!self.is_running(id), "member {id} runs");
+        for name in ["acceptedEpoch", "currentEpoch"] {
+            std::fs::write(self.member(id).home.join("data/version-2").join(name), epoch.to_string())?;
+        }
+        Ok(())
+    }
+
     /// True while the member's process is meant to run.
     pub(crate) fn is_running(&self, id: u32) -> bool {
         self.member(id).child.is_some()

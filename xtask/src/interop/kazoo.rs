@@ -28,9 +28,10 @@ const SMOKE: [&str; 5] =
 const LEAST: (usize, usize) = (450, 150);
 
 /// Tests that may fail on Ostler while they pass on Apache, by a part of their name, with the reason.
-const EXPECTED: [(&str, &str); 2] = [
+const EXPECTED: [(&str, &str); 3] = [
     ("TestSSLClient", "TLS on the client port is not built yet"),
     ("SASLDigestAuthentication", "SASL is not built yet"),
+    ("TestReconfig", "a change of membership cannot be proposed yet"),
 ];
 
 /// Options of the stage.

@@ -48,7 +48,7 @@ struct Trial {
     run: fn(&mut Ensemble) -> Result<String>,
 }
 
-const TRIALS: [Trial; 9] = [
+const TRIALS: [Trial; 11] = [
     Trial { name: "a wiped follower of Java comes back", members: "OJO", config: &[], run: wiped_second },
     Trial { name: "a wiped follower of Ostler comes back", members: "JOJ", config: &[], run: wiped_second },
     Trial { name: "a majority is away and comes back", members: "OJO", config: &[], run: majority_away },
@@ -58,6 +58,18 @@ const TRIALS: [Trial; 9] = [
         members: "OOO",
         config: &[],
         run: frozen_leader,
+    },
+    Trial {
+        name: "a follower of Java with data of a newer epoch",
+        members: "OJO",
+        config: &[],
+        run: from_elsewhere,
+    },
+    Trial {
+        name: "a follower of Ostler with data of a newer epoch",
+        members: "OOO",
+        config: &[],
+        run: from_elsewhere,
     },
     Trial { name: "big nodes", members: "JOJo", config: &[], run: big_nodes },
     Trial { name: "clients that are killed", members: "OJOo", config: &[], run: killed_clients },
@@ -228,6 +240,35 @@ fn frozen_leader(ensemble: &mut Ensemble) -> Result<String> {
     ensure!(ensemble.mode(3) == Some(Mode::Follower), "the old leader is {:?}", ensemble.mode(3));
     write_some(ensemble, 3, "after", 50)?;
     Ok(format!("member {next} led meanwhile"))
+}
+
+fn from_elsewhere(ensemble: &mut Ensemble) -> Result<String> {
+    ensemble.form(3)?;
+    write_some(ensemble, 1, "before", 50)?;
+    ensemble.await_level()?;
+    ensemble.stop(2, End::Term)?;
+    write_some(ensemble, 1, "meanwhile", 100)?;
+    ensemble.pretend_epoch(2, 77)?;
+    ensemble.start(2)?;
+    // Long enough for many attempts: each member that has a quorum goes on, and what it acknowledged stays.
+    let until = Instant::now() + Duration::from_secs(12);
+    let mut written = 0;
+    while Instant::now() < until {
+        write_some(ensemble, 1, &format!("beside-{written}"), 1)?;
+        written += 1;
+        ensure!(ensemble.mode(3) == Some(Mode::Leader), "member 3 has lost its lead to data from elsewhere");
+    }
+    let mut client = Client::connect(ensemble.member(3).address)?;
+    for path in ["/before-49".to_owned(), "/meanwhile-99".to_owned(), format!("/beside-{}-0", written - 1)] {
+        ensure!(exists(&mut client, &path)?, "{path} is gone");
+    }
+    client.close()?;
+    // What an operator does then.
+    ensemble.stop(2, End::Kill)?;
+    ensemble.wipe(2)?;
+    ensemble.start(2)?;
+    ensemble.await_serving(2)?;
+    Ok(format!("{written} writes while it stayed outside"))
 }
 
 fn big_nodes(ensemble: &mut Ensemble) -> Result<String> {
@@ -414,6 +455,10 @@ fn compare_words(both: &Kinds) -> Result<String> {
     for ensemble in &mut pair {
         ensemble.form(3)?;
         clients.extend(words::history(ensemble.member(1).address)?);
+        // Java lists the connection that asks as well: that line is to have company everywhere.
+        for address in ensemble.addresses() {
+            clients.push(Client::connect(address)?);
+        }
         ensemble.await_level()?;
     }
     let (mut asked, mut differing) = (0, 0);

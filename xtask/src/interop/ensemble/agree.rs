@@ -151,8 +151,9 @@ fn digests(member: &Member) -> Result<BTreeMap<String, String>> {
 
 /// What Java says at ERROR while members come and go in the way that these runs make them: a part of the line, and
 /// how the line below it starts, which is the exception, if there is one.
-const EXPLAINED: [(&str, &str); 8] = [
+const EXPLAINED: [(&str, &str); 9] = [
     // A learner went away, or the leader is about to.
+    ("Exception while sending packets in LearnerHandler", "java.net.SocketException"),
     ("Unexpected exception in LearnerHandler", "java.io.EOFException"),
     ("Unexpected exception in LearnerHandler", "java.net.Socket"),
     ("Unexpected exception in LearnerHandler", "java.io.IOException"),
