@@ -97,6 +97,7 @@ pub(crate) fn config() -> NodeConfig {
         reaper: ostler_node::reaper::ReaperConfig::default(),
         lanes: 1,
         member: false,
+        services: ostler_node::config::MemberServices::default(),
         seed: 1,
     }
 }

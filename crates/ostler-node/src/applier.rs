@@ -22,6 +22,8 @@ const BATCH: usize = 256;
 pub(crate) enum Origin {
     /// A client's request: its connection gets the reply.
     Client { conn: ConnId },
+    /// A client of a local session asked for an ephemeral node, which it cannot have.
+    LocalEphemeral { conn: ConnId },
     /// A handshake: its connection gets the session.
     Handshake { conn: ConnId, timeout_ms: i32 },
     /// A session that expired: its connection, if any, is closed.
@@ -129,7 +131,9 @@ impl Applier {
         self.pending
             .iter()
             .filter_map(|pending| match pending.origin {
-                Origin::Client { conn } | Origin::Handshake { conn, .. } => Some(conn),
+                Origin::Client { conn }
+                | Origin::LocalEphemeral { conn }
+                | Origin::Handshake { conn, .. } => Some(conn),
                 Origin::Expiry | Origin::Server => None,
             })
             .collect()
@@ -191,7 +195,7 @@ impl Applier {
     /// If the next transaction is behind a fence: the lane to ask, which is noted as asked.
     fn ask_at_fence(&mut self) -> Option<(LaneId, Zxid)> {
         let front = self.pending.front_mut().filter(|front| front.fence == Fence::Closed)?;
-        let Origin::Client { conn } = front.origin else { return None };
+        let (Origin::Client { conn } | Origin::LocalEphemeral { conn }) = front.origin else { return None };
         front.fence = Fence::Asked;
         Some((conn.lane(), front.entry.header.zxid))
     }
@@ -211,6 +215,11 @@ fn letter_for(
             Some((conn, Letter::Close { conn, reason: CloseReason::SessionResumedElsewhere }))
         }
         Origin::Client { conn } => Some((conn, Letter::Reply { conn, outcome })),
+        // The leader knows nothing of the session, and says so in words that mean something else to its client.
+        Origin::LocalEphemeral { conn } => {
+            let outcome = Outcome::Error(Code::EphemeralOnLocalSession);
+            Some((conn, Letter::Reply { conn, outcome }))
+        }
         Origin::Handshake { conn, timeout_ms } => Some((conn, Letter::Opened { conn, session, timeout_ms })),
         Origin::Expiry => {
             closed.map(|conn| (conn, Letter::Close { conn, reason: CloseReason::SessionExpired }))

@@ -47,8 +47,34 @@ pub struct NodeConfig {
     pub lanes: usize,
     /// Whether the server is a member of an ensemble, and serves nobody until there is a leader.
     pub member: bool,
+    /// What a member does beyond taking part.
+    pub services: MemberServices,
     /// What session ids and everything drawn begin with.
     pub seed: u64,
+}
+
+/// What a member of an ensemble does for clients, beyond what every member does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberServices {
+    /// Reads are served while no leader is found.
+    pub read_only_mode: bool,
+    /// New sessions live on this server alone.
+    pub local_sessions: bool,
+    /// Such a session becomes a global one when it asks for an ephemeral node.
+    pub local_sessions_upgrading: bool,
+    /// A leader serves clients.
+    pub leader_serves: bool,
+}
+
+impl Default for MemberServices {
+    fn default() -> Self {
+        Self {
+            read_only_mode: false,
+            local_sessions: false,
+            local_sessions_upgrading: false,
+            leader_serves: true,
+        }
+    }
 }
 
 /// The limits on large requests.

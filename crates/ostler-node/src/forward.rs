@@ -48,6 +48,11 @@ impl Forwarded {
         Some((waiting.origin, waiting.behind_reads))
     }
 
+    /// Whether something of a session's waits for the leader.
+    pub(crate) fn is_waiting(&self, session: SessionId) -> bool {
+        self.by_session.contains_key(&session)
+    }
+
     pub(crate) fn ask(&mut self, session: SessionId, conn: ConnId, timeout_ms: i32) {
         self.revalidations.entry(session).or_default().push_back((conn, timeout_ms));
     }

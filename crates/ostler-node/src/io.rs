@@ -310,4 +310,6 @@ pub enum Service {
     Leading,
     /// Everybody, with a leader that decides on writes.
     Learning,
+    /// Who is content to read: there is no leader.
+    ReadOnly,
 }

@@ -166,7 +166,7 @@ impl Lane {
                 let before = changes.partition_point(|change| change.zxid <= zxid);
                 self.fire(&changes[..before]);
                 changes = &changes[before..];
-                self.on_letter(now, zxid, letter, &mut told);
+                self.on_letter(now, zxid, letter, &mut told, store);
             }
             self.fire(changes);
         }
@@ -387,7 +387,7 @@ impl Lane {
         }
     }
 
-    fn on_letter(&mut self, now: Now, zxid: Zxid, letter: Letter, told: &mut Told) {
+    fn on_letter(&mut self, now: Now, zxid: Zxid, letter: Letter, told: &mut Told, store: &Store) {
         match letter {
             Letter::Reply { conn: id, outcome } => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
@@ -395,6 +395,8 @@ impl Lane {
                 let SlotKind::Write { op, large_bytes } = slot.kind else { return };
                 self.desk.in_flight.remove_requests(1);
                 self.desk.in_flight.remove_large(large_bytes);
+                // What is not of the history is answered with how far the tree has come.
+                let zxid = if zxid == Zxid(i64::MAX) { store.last_zxid() } else { zxid };
                 let before = conn.out.len();
                 render::write_reply(op, slot.xid, zxid, &outcome, &mut conn.out);
                 self.desk.note_response(conn.out.len() - before);
@@ -414,8 +416,8 @@ impl Lane {
                 told.moved.insert(id);
             }
             Letter::Service(service) => {
-                self.desk.service = service;
-                if service == Service::None {
+                let before = std::mem::replace(&mut self.desk.service, service);
+                if service == Service::None || (before == Service::ReadOnly && service != before) {
                     for conn in self.conns.values_mut() {
                         if matches!(conn.phase, Phase::Opening | Phase::Open(_)) {
                             self.desk.close(conn, CloseReason::NotServing);
@@ -464,7 +466,7 @@ impl Lane {
             timeout_ms,
             session,
             password: session_password(session),
-            read_only: conn.read_only.map(|_| false),
+            read_only: conn.read_only.map(|_| self.desk.service == Service::ReadOnly),
         };
         let at = frame::start(&mut conn.out);
         response.encode(&mut conn.out);

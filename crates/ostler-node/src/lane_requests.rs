@@ -92,7 +92,8 @@ impl Desk {
             return self.close(conn, CloseReason::BadFrame);
         };
         conn.read_only = request.read_only;
-        if self.service == Service::None {
+        let wants_more = self.service == Service::ReadOnly && request.read_only != Some(true);
+        if self.service == Service::None || wants_more {
             return self.close(conn, CloseReason::NotServing);
         }
         if request.last_zxid_seen > store.last_zxid().0 {
@@ -153,6 +154,14 @@ impl Desk {
             Some(op) if limit_ms > 0 && waited_ms > limit_ms && op != OpCode::CloseSession => {
                 self.counts.throttled_ops += 1;
                 conn.enqueue(refuse(Code::ThrottledOp, false));
+                self.drain_gate(now, conn, store);
+            }
+            Some(op)
+                if self.service == Service::ReadOnly
+                    && op != OpCode::CloseSession
+                    && (op.is_write() || op == OpCode::Sync) =>
+            {
+                conn.enqueue(refuse(Code::NotReadOnly, false));
                 self.drain_gate(now, conn, store);
             }
             // Containers are deleted by the server alone; a check alone would be logged for nobody to read.

@@ -20,6 +20,7 @@ pub mod gate;
 pub mod io;
 pub mod lane;
 mod lane_requests;
+mod local;
 mod member;
 pub mod node;
 pub mod reaper;

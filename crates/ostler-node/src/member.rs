@@ -120,13 +120,7 @@ impl Node {
         };
         self.standing = standing;
         self.member.tally.on_standing(now.mono_ms, standing);
-        self.service = service;
-        for lane in (0..self.config.lanes).map(LaneId) {
-            self.send(lane, Letter::Service(service));
-        }
-        self.applier.forget_conns();
-        self.sessions.clear();
-        self.collection.forget();
+        self.serve(service);
         self.member.forwarded.clear();
         self.member.pings.clear();
         self.member.touched.clear();
@@ -149,11 +143,29 @@ impl Node {
         self.outputs.push_back(Output::Apply);
     }
 
+    /// From now on these clients are served; sessions begin anew.
+    pub(crate) fn serve(&mut self, service: Service) {
+        self.service = service;
+        let service = self.lane_service();
+        for lane in (0..self.config.lanes).map(LaneId) {
+            self.send(lane, Letter::Service(service));
+        }
+        self.applier.forget_conns();
+        self.sessions.clear();
+        self.collection.forget();
+    }
+
+    /// Whom the lanes serve: a leader may leave clients to the others.
+    pub(crate) fn lane_service(&self) -> Service {
+        let leaves_clients = self.service == Service::Leading && !self.config.services.leader_serves;
+        if leaves_clients { Service::None } else { self.service }
+    }
+
     pub(crate) fn on_from_learner(&mut self, now: Now, link: LinkId, packet: Packet, store: &Store) {
         match packet {
             Packet::Request(request) => self.on_forwarded(now, link, request, store),
             Packet::Revalidate { session, timeout_ms } => {
-                let valid = self.sessions.check_learner(session, link) != Err(Code::SessionExpired);
+                let valid = self.sessions.check_learner(session, link, false) != Err(Code::SessionExpired);
                 if valid {
                     if let Some(old) = self.sessions.bind_learner(session, link) {
                         self.close(old, CloseReason::SessionResumedElsewhere);
@@ -190,6 +202,7 @@ impl Node {
         let Some(zxid) = self.peer.next_zxid() else { return };
         let ids: Vec<Id> = ids.unwrap_or_default();
         let asker = Asker { session, cxid, ids: &ids, session_live: true, session_local: false };
+        let may_be_local = self.may_be_local(session);
         let decided = match op {
             Some(OpCode::CreateSession) => match Reader::new(&body).int("timeout") {
                 Ok(timeout_ms) => {
@@ -204,7 +217,7 @@ impl Node {
             None | Some(OpCode::Check | OpCode::DeleteContainer) => Err(Code::Unimplemented),
             Some(op) => self
                 .sessions
-                .check_learner(session, link)
+                .check_learner(session, link, may_be_local)
                 .and_then(|()| Write::decode(op, &body).map_err(|_| Code::MarshallingError)),
         };
         let entry = match decided {
@@ -253,7 +266,7 @@ impl Node {
                 if let Some(old) = self.sessions.conn(session).filter(|old| *old != conn) {
                     self.close(old, CloseReason::SessionResumedElsewhere);
                 }
-                self.sessions.track(session, timeout_ms, now.mono_ms, Some(conn));
+                self.sessions.hold(session, timeout_ms, Some(conn));
                 self.tell(conn, Letter::Opened { conn, session, timeout_ms });
             }
             Packet::Sync => {
@@ -297,11 +310,17 @@ impl Node {
             return self.close(conn, CloseReason::NotServing);
         };
         if let Some(session) = resume {
+            if self.sessions.is_local(session) {
+                return self.resume(now, conn, session, timeout_ms);
+            }
             self.member.forwarded.ask(session, conn, timeout_ms);
             return self.send_packet(link, Packet::Revalidate { session, timeout_ms });
         }
+        if self.config.services.local_sessions {
+            return self.open_local(now, conn, timeout_ms);
+        }
         let session = self.sessions.allocate();
-        self.sessions.track(session, timeout_ms, now.mono_ms, Some(conn));
+        self.sessions.hold(session, timeout_ms, Some(conn));
         self.member.forwarded.push(session, 0, Origin::Handshake { conn, timeout_ms }, false);
         self.forward(
             session,
@@ -314,7 +333,7 @@ impl Node {
 
     pub(crate) fn on_sync(&mut self, conn: ConnId, session: SessionId, xid: i32) {
         match self.service {
-            Service::None => self.close(conn, CloseReason::NotServing),
+            Service::None | Service::ReadOnly => self.close(conn, CloseReason::NotServing),
             Service::Alone => self.send(conn.lane(), Letter::Synced { conn }),
             Service::Leading => {
                 let last = self.applier.last();

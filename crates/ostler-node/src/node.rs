@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ostler_tree::{Asker, Outstanding, Store};
-use ostler_wire::client::write::Write;
+use ostler_wire::client::write::{CreateMode, Write};
 use ostler_wire::quorum::Packet;
 use ostler_wire::txn::TxnEntry;
 use ostler_wire::{ServerId, SessionId, Zxid};
@@ -43,6 +43,8 @@ pub struct Node {
     /// Whether the disk has no room for the log.
     log_full: bool,
     pub(crate) collection: Collection,
+    /// When this server begins to serve those who are content to read, unless a leader is found.
+    pub(crate) read_only_at_ms: Option<u64>,
     /// When the node last woke, to notice that it stood still.
     awake_ms: u64,
     pub(crate) outputs: VecDeque<Output>,
@@ -125,6 +127,7 @@ impl Node {
             snapshots: SnapshotRule::new(config.snap_count, config.snap_size, Random::new(config.seed)),
             log_full: false,
             collection: Collection::default(),
+            read_only_at_ms: None,
             awake_ms: now.mono_ms,
             outputs: VecDeque::new(),
             config,
@@ -152,7 +155,10 @@ impl Node {
                     self.on_touch(touch);
                 }
                 self.sessions.unbind(session, conn);
-                if self.service == Service::Learning && self.sessions.conn(session).is_none() {
+                if self.service == Service::Learning
+                    && self.sessions.conn(session).is_none()
+                    && !self.sessions.is_local(session)
+                {
                     // Whether it lives on is the leader's business.
                     self.sessions.remove(session);
                 }
@@ -196,10 +202,13 @@ impl Node {
             self.peer.handle_timeout(now.mono_ms);
             self.drain_peer(now, store);
         }
-        if self.log_full || !self.decides() {
+        self.poll_read_only(now);
+        if !self.expires_sessions() {
             return;
         }
-        while let Some(path) = self.reaper.poll(now, store) {
+        while self.decides()
+            && let Some(path) = self.reaper.poll(now, store)
+        {
             let write = Write::DeleteContainer { path };
             self.propose_own(now, SessionId(0), write, Origin::Server, store);
         }
@@ -228,16 +237,29 @@ impl Node {
         self.peer.next_zxid().is_some() && matches!(self.service, Service::Alone | Service::Leading)
     }
 
+    /// Whether sessions expire here: all of them, or those that only this server knows of.
+    fn expires_sessions(&self) -> bool {
+        if self.decides() {
+            !self.log_full
+        } else {
+            matches!(self.service, Service::Learning | Service::ReadOnly)
+        }
+    }
+
     /// When [`Self::handle_timeout`] is to be called, and for what.
     #[must_use]
     pub fn poll_timeout(&self) -> (u64, &'static str) {
         let heartbeat = (self.awake_ms + self.heartbeat_ms(), "heartbeat");
         let heartbeat =
             self.peer.poll_timeout().map_or(heartbeat, |(deadline, what)| heartbeat.min((deadline, what)));
-        if self.log_full || !self.decides() {
+        let heartbeat = match self.read_only_at_ms {
+            Some(at_ms) if self.service == Service::None => heartbeat.min((at_ms, "read-only mode")),
+            _ => heartbeat,
+        };
+        if !self.expires_sessions() {
             return heartbeat;
         }
-        let reaper = (self.reaper.deadline_ms(), "reaper");
+        let reaper = if self.decides() { (self.reaper.deadline_ms(), "reaper") } else { heartbeat };
         let sessions = match self.sessions.next_deadline_ms() {
             Some(deadline) if self.collection.waiting.is_empty() => (deadline, "session expiry"),
             _ => heartbeat,
@@ -308,6 +330,9 @@ impl Node {
         NodeReport {
             sessions: self.sessions.len(),
             standing: Some(self.standing),
+            service: self.service,
+            serves_clients: self.lane_service() != Service::None,
+            local_sessions: self.sessions.local_count(),
             learners: self.peer.learners(),
             members: self.peer.membership().map(|lists| Arc::clone(lists.current())),
             leader: self.peer.leader(),
@@ -338,10 +363,14 @@ impl Node {
         }
         match self.service {
             Service::None => return self.close(conn, CloseReason::NotServing),
+            Service::ReadOnly => return self.connect_read_only(now, conn, resume, timeout_ms, store),
             Service::Learning => return self.forward_connect(now, conn, resume, timeout_ms),
             Service::Alone | Service::Leading => {}
         }
         let Some(session) = resume else {
+            if self.service == Service::Leading && self.config.services.local_sessions {
+                return self.open_local(now, conn, timeout_ms);
+            }
             if self.log_full {
                 return self.close(conn, CloseReason::DiskFull);
             }
@@ -353,6 +382,11 @@ impl Node {
         if self.sessions.standing(session) != Standing::Live {
             return self.send(conn.lane(), Letter::Refused { conn });
         }
+        self.resume(now, conn, session, timeout_ms);
+    }
+
+    /// A connection takes up a session that is known here.
+    pub(crate) fn resume(&mut self, now: Now, conn: ConnId, session: SessionId, timeout_ms: i32) {
         if let Some(old) = self.sessions.bind(session, conn) {
             self.close(old, CloseReason::SessionResumedElsewhere);
         }
@@ -375,17 +409,34 @@ impl Node {
         if self.sessions.standing(session) != Standing::Live || self.sessions.conn(session) != Some(conn) {
             return;
         }
+        let local = self.sessions.is_local(session);
+        if local && matches!(write, Write::CloseSession) && !behind_reads && self.closes_local(session) {
+            return self.close_local(conn, session);
+        }
         if self.log_full {
             return self.close(conn, CloseReason::DiskFull);
         }
+        let mut origin = Origin::Client { conn };
+        if local && asks_for_ephemeral(&write) {
+            if self.config.services.local_sessions_upgrading {
+                self.upgrade(now, session, store);
+            } else {
+                origin = Origin::LocalEphemeral { conn };
+            }
+        }
         match self.service {
-            // Its connection is being closed.
-            Service::None => {}
+            // Its connection is being closed, or it closes its session with reads under way.
+            Service::None | Service::ReadOnly => {
+                if matches!(write, Write::CloseSession) {
+                    self.sessions.remove(session);
+                    self.close(conn, CloseReason::SessionClosed);
+                }
+            }
             Service::Learning => {
                 if matches!(write, Write::CloseSession) {
                     self.sessions.close(session);
                 }
-                self.member.forwarded.push(session, asker.cxid, Origin::Client { conn }, behind_reads);
+                self.member.forwarded.push(session, asker.cxid, origin, behind_reads);
                 let body = body.unwrap_or_default();
                 self.forward(session, asker.cxid, write.op(), body, Some(asker.ids.to_vec()));
             }
@@ -394,7 +445,7 @@ impl Node {
                     return;
                 }
                 let entry = self.decide(now, write, asker, store);
-                self.propose(now, entry, Origin::Client { conn }, behind_reads, store);
+                self.propose(now, entry, origin, behind_reads, store);
             }
         }
     }
@@ -410,16 +461,20 @@ impl Node {
             return;
         }
         self.answer_pings();
-        if self.log_full || !self.decides() {
+        if !self.expires_sessions() {
             return;
         }
         for session in self.sessions.due(self.collection.asked_ms) {
+            if self.sessions.is_local(session) {
+                self.expire_local(session);
+                continue;
+            }
             self.propose_own(now, session, Write::CloseSession, Origin::Expiry, store);
         }
     }
 
     fn on_touch(&mut self, touch: Touch) {
-        if self.service == Service::Learning {
+        if self.service == Service::Learning && !self.sessions.is_local(touch.session) {
             self.note_touch(touch);
         } else {
             self.sessions.touch(touch);
@@ -447,7 +502,14 @@ impl Node {
     }
 
     /// A transaction of the server's own, in the name of a session or (0) of nobody.
-    fn propose_own(&mut self, now: Now, session: SessionId, write: Write, origin: Origin, store: &Store) {
+    pub(crate) fn propose_own(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        write: Write,
+        origin: Origin,
+        store: &Store,
+    ) {
         if self.peer.next_zxid().is_none() {
             return;
         }
@@ -527,6 +589,7 @@ impl Node {
             }
         }
         self.release_learner_syncs();
+        self.poll_read_only(now);
     }
 
     /// If the whole server stood still (stopped, or starved of its processor), clients could not be heard: nobody
@@ -551,6 +614,16 @@ impl Node {
     pub(crate) fn send(&mut self, lane: LaneId, letter: Letter) {
         let batch = LaneBatch { changes: None, letters: vec![(Zxid(i64::MAX), letter)] };
         self.outputs.push_back(Output::Send(lane, batch));
+    }
+}
+
+/// Whether a request makes a node that goes with its session.
+fn asks_for_ephemeral(write: &Write) -> bool {
+    let is_ephemeral = |flags| CreateMode::from_flags(flags).is_some_and(CreateMode::is_ephemeral);
+    match write {
+        Write::Create(create) => is_ephemeral(create.flags),
+        Write::Multi(parts) => parts.iter().any(asks_for_ephemeral),
+        _ => false,
     }
 }
 

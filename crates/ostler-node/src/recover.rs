@@ -19,6 +19,8 @@ pub struct Recovered {
     pub store: Store,
     /// The last zxid of the log, after which new ones go on.
     pub last: Zxid,
+    /// Whether there was nothing at all; then, whether the marker `initialize` says that this is as it should be.
+    pub empty: Option<bool>,
     /// The name of the snapshot that was read, if any.
     pub snapshot: Option<String>,
     /// How many transactions were replayed after it.
@@ -86,6 +88,10 @@ pub fn recover_member<D: Disk + Clone>(
     Ok(Recovered {
         last: store.last_zxid(),
         store: *store,
+        empty: match restored.origin {
+            Origin::Empty { marked } => Some(marked),
+            Origin::Snapshot { .. } | Origin::Logs => None,
+        },
         snapshot: match restored.origin {
             Origin::Snapshot { snapshot, .. } => Some(snapshot.path.name),
             Origin::Logs | Origin::Empty { .. } => None,

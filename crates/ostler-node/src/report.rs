@@ -11,6 +11,12 @@ use crate::tally::Tally;
 pub struct NodeReport {
     /// What the server is to its clients; `None` only in an empty report.
     pub standing: Option<Standing>,
+    /// Whom the server serves.
+    pub service: crate::io::Service,
+    /// Whether clients are served.
+    pub serves_clients: bool,
+    /// Sessions that only this server knows of.
+    pub local_sessions: usize,
     /// A leader's learners: link, server, whether it observes, whether it is in sync.
     pub learners: Vec<(LinkId, ServerId, bool, bool)>,
     /// The members, as far as they are an ensemble.

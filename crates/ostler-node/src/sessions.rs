@@ -21,6 +21,8 @@ struct Session {
     closing: bool,
     /// Who speaks for it.
     owner: Option<Owner>,
+    /// Whether this server alone knows of it.
+    local: bool,
 }
 
 /// Who speaks for a session.
@@ -79,12 +81,52 @@ impl Sessions {
 
     /// Takes up a session, new or from the log.
     pub fn track(&mut self, id: SessionId, timeout_ms: i32, now_ms: u64, conn: Option<ConnId>) {
+        self.hold(id, timeout_ms, conn);
+        self.touch(Touch { session: id, heard_ms: now_ms, timeout_ms });
+    }
+
+    /// Takes up a session that only this server knows of.
+    pub fn track_local(&mut self, id: SessionId, timeout_ms: i32, now_ms: u64, conn: ConnId) {
+        self.hold(id, timeout_ms, Some(conn));
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.local = true;
+        }
+        self.touch(Touch { session: id, heard_ms: now_ms, timeout_ms });
+    }
+
+    /// Takes up a session whose time somebody else looks after.
+    pub fn hold(&mut self, id: SessionId, timeout_ms: i32, conn: Option<ConnId>) {
         let owner = conn.map(Owner::Conn);
-        let session = Session { timeout_ms, heard_ms: 0, deadline_ms: u64::MAX, closing: false, owner };
+        let session =
+            Session { timeout_ms, heard_ms: 0, deadline_ms: u64::MAX, closing: false, owner, local: false };
         if let Some(old) = self.sessions.insert(id, session) {
             self.leave_bucket(id, old.deadline_ms);
         }
-        self.touch(Touch { session: id, heard_ms: now_ms, timeout_ms });
+    }
+
+    /// Whether only this server knows of a session.
+    #[must_use]
+    pub fn is_local(&self, id: SessionId) -> bool {
+        self.sessions.get(&id).is_some_and(|session| session.local)
+    }
+
+    /// A local session becomes one of the whole ensemble; yields its timeout. Unless this server leads (`expires_here`)
+    /// the leader looks after its time from now on.
+    pub fn upgrade(&mut self, id: SessionId, expires_here: bool) -> Option<i32> {
+        let session = self.sessions.get_mut(&id).filter(|session| session.local)?;
+        session.local = false;
+        let timeout_ms = session.timeout_ms;
+        if !expires_here {
+            let deadline_ms = std::mem::replace(&mut session.deadline_ms, u64::MAX);
+            self.leave_bucket(id, deadline_ms);
+        }
+        Some(timeout_ms)
+    }
+
+    /// How many only this server knows of.
+    #[must_use]
+    pub fn local_count(&self) -> usize {
+        self.sessions.values().filter(|session| session.local).count()
     }
 
     /// How a session stands.
@@ -124,8 +166,10 @@ impl Sessions {
     }
 
     /// Whether a learner may ask in the name of a session. The first that does so after an election speaks for it.
-    pub fn check_learner(&mut self, id: SessionId, link: LinkId) -> Result<(), Code> {
+    /// With `local_elsewhere` a session that is not known may be one that only the learner knows of.
+    pub fn check_learner(&mut self, id: SessionId, link: LinkId, local_elsewhere: bool) -> Result<(), Code> {
         match self.sessions.get_mut(&id) {
+            None if local_elsewhere => Ok(()),
             None => Err(Code::SessionExpired),
             Some(session) if session.closing => Err(Code::SessionExpired),
             Some(session) => {
@@ -328,6 +372,19 @@ mod tests {
         assert_eq!((sessions.next_deadline_ms(), sessions.standing(S)), (None, Standing::Closing));
         assert_eq!(sessions.remove(S), Some(ConnId(3)));
         assert_eq!(sessions.standing(S), Standing::Unknown);
+    }
+
+    #[test]
+    fn a_local_session_becomes_a_global_one() {
+        let mut sessions = Sessions::new(1000, 1, 0);
+        sessions.track_local(S, 2000, 0, ConnId(3));
+        assert!(sessions.is_local(S) && sessions.next_deadline_ms().is_some());
+        assert_eq!((sessions.upgrade(S, false), sessions.upgrade(S, false)), (Some(2000), None));
+        assert_eq!((sessions.is_local(S), sessions.next_deadline_ms()), (false, None));
+        assert_eq!((sessions.conn(S), sessions.local_count()), (Some(ConnId(3)), 0));
+        sessions.track_local(SessionId(8), 2000, 0, ConnId(4));
+        assert_eq!(sessions.upgrade(SessionId(8), true), Some(2000));
+        assert!(sessions.next_deadline_ms().is_some(), "a leader expires it");
     }
 
     #[test]

@@ -52,6 +52,7 @@ impl Server {
             reaper: ReaperConfig::default(),
             lanes: 1,
             member: false,
+            services: ostler_node::config::MemberServices::default(),
             seed: 1,
         });
         let store = Store::new(TreeConfig::default());

@@ -203,6 +203,7 @@ fn config() -> NodeConfig {
         connection_throttle: ThrottleConfig::default(),
         reaper: ReaperConfig::default(),
         lanes: 1,
+        services: ostler_node::config::MemberServices::default(),
         member: true,
         seed: 1,
     }

@@ -106,7 +106,11 @@ impl Start<'_> {
         };
         let limit = Limit { count: member.commit_log_count, ..Limit::default() };
         let recent = std::mem::take(&mut recovered.history.proposals);
-        let history = History::new(recovered.history.base, recent, limit);
+        let history = if crate::recovery::is_untrusted(self.config, recovered) {
+            History::unknown(limit)
+        } else {
+            History::new(recovered.history.base, recent, limit)
+        };
         set_config_node(&mut recovered.store, &member.members, self.clock.now().wall_ms);
         Node::member(
             Arc::clone(self.node_config),

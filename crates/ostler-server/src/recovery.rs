@@ -2,7 +2,7 @@
 //! empty directory has its first snapshot, without which Java would not take logs seriously.
 
 use ostler_node::recover::{Recovered, recover_member};
-use ostler_store::{Limits, RestoreOptions, SnapshotWriter};
+use ostler_store::{Limits, RestoreOptions, SnapshotWriter, epochs};
 use ostler_tree::{TreeConfig, Walk};
 use ostler_zab::Limit;
 use tracing::{info, warn};
@@ -51,7 +51,13 @@ pub(crate) fn start(
         ms = began.elapsed().as_millis(),
         "read the data directory"
     );
-    if recovered.snapshot.is_none() {
+    if is_untrusted(config, &recovered) {
+        warn!(
+            "the database is empty, and nothing says that it may be: this server takes part in no decision until it has \
+             the data of the others (to begin with an empty one, write the file initialize into {})",
+            config.data_log_dir.display()
+        );
+    } else if recovered.snapshot.is_none() {
         // Small or trusted; and from now on the directory can be told from one that lost its snapshots.
         let mut walk = Walk::new(&recovered.store);
         let options = crate::settings::snapshot_options(config);
@@ -59,6 +65,13 @@ pub(crate) fn start(
         snapshots::write_body(&mut walk, &mut writer, |work| work(&recovered.store))?;
         let (last, digest) = snapshots::seal(&recovered.store);
         writer.finish(last, digest)?;
+        epochs::remove_initialize_marker(disk)?;
     }
     Ok(recovered)
+}
+
+/// Whether a member comes without data that it may have had: then its word must not decide who leads and what is
+/// committed (ZOOKEEPER-261).
+pub(crate) fn is_untrusted(config: &ServerConfig, recovered: &Recovered) -> bool {
+    config.member.is_some() && recovered.empty == Some(false) && !config.db_autocreate
 }

@@ -1,6 +1,6 @@
 //! From a server's configuration to the arguments of its parts.
 
-use ostler_node::config::{DigestAlgorithm, LargeRequests};
+use ostler_node::config::{DigestAlgorithm, LargeRequests, MemberServices};
 use ostler_node::reaper::ReaperConfig;
 use ostler_node::throttle::ThrottleConfig;
 use ostler_node::{NodeConfig, Now};
@@ -68,6 +68,12 @@ pub(crate) fn node_config(config: &ServerConfig, now: Now) -> NodeConfig {
         },
         lanes,
         member: config.member.is_some(),
+        services: config.member.as_ref().map_or_else(MemberServices::default, |member| MemberServices {
+            read_only_mode: config.read_only_mode_enabled,
+            local_sessions: member.local_sessions_enabled,
+            local_sessions_upgrading: member.local_sessions_upgrading_enabled,
+            leader_serves: member.leader_serves,
+        }),
         seed,
     }
 }

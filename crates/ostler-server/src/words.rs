@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use ostler_node::Service;
 use ostler_node::report::{ConnReport, LaneReport, NodeReport, Traffic};
 use ostler_node::tally::Tally;
 use ostler_tree::namespaces::Figures;
@@ -73,8 +74,10 @@ impl WordDesk {
                 self.trace_mask.store(mask, Ordering::Relaxed);
                 render::trace_mask(mask)
             }
-            // A read-only server is not built yet: who serves takes writes.
-            Word::Isro => render::isro(Mode::Standalone).to_owned(),
+            Word::Isro => {
+                let node = self.ask_node().await.unwrap_or_default();
+                render::isro(mode(&node).unwrap_or(Mode::Standalone)).to_owned()
+            }
             Word::Envi => render::envi(&environment()),
             Word::Conf => render::conf(&self.conf()),
             Word::Dirs => {
@@ -310,8 +313,13 @@ impl WordDesk {
 
 /// The part that a server plays; `None` while it serves nobody.
 const fn mode(node: &NodeReport) -> Option<Mode> {
+    if matches!(node.service, Service::ReadOnly) {
+        return Some(Mode::ReadOnly);
+    }
     match node.standing {
         None | Some(Standing::Looking) => None,
+        // A leader that leaves clients to the others.
+        Some(_) if !node.serves_clients => None,
         Some(Standing::Solo) => Some(Mode::Standalone),
         Some(Standing::Leading { .. }) => Some(Mode::Leader),
         Some(Standing::Following { observer: false, .. }) => Some(Mode::Follower),

@@ -76,6 +76,7 @@ pub(crate) fn node_config(lanes: usize, seed: u64) -> NodeConfig {
         reaper: ReaperConfig::default(),
         lanes,
         member: false,
+        services: ostler_node::config::MemberServices::default(),
         seed,
     }
 }

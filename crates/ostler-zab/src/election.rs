@@ -10,6 +10,7 @@ use ostler_wire::quorum::{Notification, PeerState, Vote};
 use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
+use crate::history::NOTHING;
 use crate::quorum::JointQuorum;
 
 /// The first pause before votes are told again, in milliseconds.
@@ -164,7 +165,7 @@ impl Election {
 
     /// The first step: the own vote is cast.
     pub(crate) fn begin(&mut self, now_ms: u64, electorate: Electorate<'_>) -> Step {
-        if electorate.quorum.has_voter(self.me) {
+        if electorate.quorum.has_voter(self.me) && self.first.zxid != NOTHING {
             self.votes.insert(self.me, self.proposal);
         }
         Step { tell: true, elected: self.count(now_ms, electorate) }
@@ -217,7 +218,7 @@ impl Election {
     ) -> Step {
         let ballot = Ballot::new(notification, true);
         // An empty database that nobody vouches for must not decide (ZOOKEEPER-261).
-        if self.first.zxid == Zxid(-1) || ballot.zxid == Zxid(-1) {
+        if self.first.zxid == NOTHING || ballot.zxid == NOTHING {
             return Step::default();
         }
         if ballot.round < self.round {

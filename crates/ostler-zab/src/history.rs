@@ -9,6 +9,9 @@ use ostler_wire::zoo::{self, Mutation};
 
 use crate::io::Proposal;
 
+/// The last zxid of a server that has no history to speak of; every leader sends it the whole tree.
+pub(crate) const NOTHING: Zxid = Zxid(-1);
+
 /// The own log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct History {
@@ -71,6 +74,12 @@ impl History {
             history.keep(proposal);
         }
         history
+    }
+
+    /// No log, and nobody knows whether there was one: such a server decides nothing (ZOOKEEPER-261).
+    #[must_use]
+    pub fn unknown(limit: Limit) -> Self {
+        Self::new(NOTHING, [], limit)
     }
 
     /// The last zxid of the log.

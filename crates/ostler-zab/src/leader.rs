@@ -12,6 +12,7 @@ use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::core::Core;
+use crate::history::NOTHING;
 use crate::io::{EpochKind, LinkId, Output, Proposal, Reason, Standing};
 use crate::sync::{self, Plan};
 
@@ -459,7 +460,7 @@ impl Leader {
                     if (current_epoch, last) > self.start && !zoo::is(Mutation::LearnerAheadIgnored) {
                         return self.drop_learner(core, link, Reason::LearnerAhead);
                     }
-                    if core.config.quorum.has_voter(server) {
+                    if core.config.quorum.has_voter(server) && last != NOTHING {
                         self.accept(core, server);
                     }
                 }

@@ -13,15 +13,13 @@ use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::core::Core;
+use crate::history::NOTHING;
 use crate::io::{EpochKind, Input, LinkId, Output, Proposal, Reason, Standing};
 use crate::leader::End;
 use crate::membership;
 
 /// The version of the learner protocol.
 const PROTOCOL: i32 = 0x10000;
-
-/// What a server says that has no history; every leader sends it the whole tree.
-const NOTHING: Zxid = Zxid(-1);
 
 /// A server that follows, or is about to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

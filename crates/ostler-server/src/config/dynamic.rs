@@ -207,7 +207,7 @@ mod tests {
         let dynamic = fs::read_to_string(dir.join("zoo.cfg.dynamic.100000002")).expect("a file");
         assert_eq!(
             dynamic,
-            "server.1=a:1:2:participant\nserver.10=c:1:2:participant;0.0.0.0:2181\nserver.2=b:1:2:participant"
+            "server.10=c:1:2:participant;0.0.0.0:2181\nserver.1=a:1:2:participant\nserver.2=b:1:2:participant"
         );
         let text = fs::read_to_string(&zoo_cfg).expect("a file");
         assert!(text.starts_with("dataDir=/d\nclientPort=2181\ndynamicConfigFile=/"), "{text}");

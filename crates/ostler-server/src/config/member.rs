@@ -25,14 +25,10 @@ const MIN_COMMIT_LOG_COUNT: usize = 500;
 
 /// Settings of an ensemble whose part of the server is not built yet, with the value that asks for nothing: accepted,
 /// and said so.
-const NOT_YET: [(&str, &str); 8] = [
-    ("localSessionsEnabled", "false"),
-    ("localSessionsUpgradingEnabled", "false"),
+const NOT_YET: [(&str, &str); 4] = [
     ("observerMasterPort", "0"),
     ("oraclePath", ""),
     ("enableEagerACLCheck", "false"),
-    ("readonlymode.enabled", "false"),
-    ("leaderServes", "yes"),
     ("syncEnabled", "true"),
 ];
 

@@ -274,13 +274,9 @@ fn a_dynamic_file_and_its_version() {
 #[test]
 fn what_is_not_built_yet_is_said() {
     for line in [
-        "localSessionsEnabled=true",
-        "localSessionsUpgradingEnabled=true",
         "observerMasterPort=2191",
         "oraclePath=/o",
         "enableEagerACLCheck=true",
-        "readonlymode.enabled=true",
-        "leaderServes=no",
         "syncEnabled=false",
         "quorum.auth.enableSasl=true",
     ] {
