@@ -17,7 +17,7 @@
 //!
 //! It has two layers. [`session`] is the client as a value: bytes and the time go in, bytes, completions and events
 //! come out; a simulator can drive exactly this. The feature `driver`, on by default, is a tokio shell around it with
-//! [`Client`], watches as futures and streams, transactions, a [`blocking`] facade, and `recipes`. An [`Error`] says
+//! [`Client`], watches as futures and streams, transactions, a [`blocking`] facade, and [`recipes`]. An [`Error`] says
 //! by its [`kind`](Error::kind) who has to act.
 
 mod connect_string;
@@ -29,6 +29,8 @@ mod watches;
 
 #[cfg(feature = "driver")]
 mod driver;
+#[cfg(feature = "driver")]
+pub mod recipes;
 
 pub use connect_string::{ConnectString, DEFAULT_PORT, Host};
 #[cfg(feature = "driver")]

@@ -365,19 +365,29 @@ async fn ephemerals_of_a_closed_session(client: &Client, world: &World) {
 }
 
 async fn a_resumed_session(_: &Client, world: &World) {
-    let first = Client::connect(&world.servers()).await.unwrap();
-    let path = format!("/resumed-{:x}", first.session_id().0);
-    first.create(&path, "", CreateMode::Ephemeral).await.unwrap();
-    let builder = Client::builder(&world.servers()).unwrap();
-    let second = builder.resume(first.session_id(), first.session_password()).connect().await.unwrap();
-    assert_eq!(second.session_id(), first.session_id());
-    let owner = second.exists(&path).await.unwrap().unwrap().ephemeral_owner;
-    assert_eq!(owner, second.session_id().0);
+    // The first client goes without a word: its runtime is stopped beneath it.
+    let servers = world.servers();
+    let (id, password, path) = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let first = Client::connect(&servers).await.unwrap();
+            let path = format!("/resumed-{:x}", first.session_id().0);
+            first.create(&path, "", CreateMode::Ephemeral).await.unwrap();
+            let parts = (first.session_id(), first.session_password(), path);
+            // Its last handle must not close the session.
+            std::mem::forget(first);
+            parts
+        })
+    })
+    .await
+    .unwrap();
+    let builder = || Client::builder(&world.servers()).unwrap().resume(id, password);
+    let second = builder().connect().await.unwrap();
+    assert_eq!(second.session_id(), id);
+    assert_eq!(second.exists(&path).await.unwrap().unwrap().ephemeral_owner, id.0);
     second.close().await;
     // A session that is gone is not to be had.
-    let builder = Client::builder(&world.servers()).unwrap();
-    let gone = builder.resume(first.session_id(), first.session_password()).connect().await;
-    assert_eq!(gone.unwrap_err().kind(), ErrorKind::SessionLost);
+    assert_eq!(builder().connect().await.unwrap_err().kind(), ErrorKind::SessionLost);
 }
 
 async fn dropped_replies(client: &Client, _: &World) {

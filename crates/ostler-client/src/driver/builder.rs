@@ -141,8 +141,8 @@ impl ClientBuilder {
         }
         let random = self.seed.map_or_else(Random::from_system, Random::new);
         let chroot = Chroot(self.servers.chroot);
-        let hosts = Hosts::new(self.servers.hosts, self.shuffle, random);
-        let shared = Arc::new(Shared::new(session, chroot, self.watch_capacity));
+        let hosts = Hosts::new(self.servers.hosts, self.shuffle, random.clone());
+        let shared = Arc::new(Shared::new(session, chroot, self.watch_capacity, random.clone()));
         tokio::spawn(Task::new(shared.clone(), hosts, self.connector).run());
         Ok(Client::new(shared))
     }

@@ -2,6 +2,7 @@
 //! the methods have.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ impl Drop for LastHandle {
 ///
 /// Without a connection requests wait for one, at most as long as the session lives. What a lost connection means for
 /// a request that was sent is said by [`ErrorKind`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
     _last: Arc<LastHandle>,
@@ -373,6 +374,11 @@ impl Client {
         self.send(request, |answer, _, _| answer)
     }
 
+    /// For names that nobody else thinks of.
+    pub(crate) fn random_bits(&self) -> u64 {
+        self.shared.lock().random.bits()
+    }
+
     /// How many places for answers there are.
     #[cfg(test)]
     pub(crate) fn slots(&self) -> usize {
@@ -461,6 +467,14 @@ impl Client {
             }
             Err(error) => Reply::refused(self.shared.clone(), error, shape),
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Credentials and the session's password stay out of logs.
+        let Status { state, session, .. } = self.status();
+        f.debug_struct("Client").field("session", &session).field("state", &state).finish_non_exhaustive()
     }
 }
 

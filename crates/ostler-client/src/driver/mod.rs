@@ -21,6 +21,8 @@ mod watch;
 pub use builder::ClientBuilder;
 pub use client::{ANY_VERSION, Client, Created};
 pub use connector::{Connecting, Connector, TcpConnector, Transport, connect_tcp};
+pub(crate) use mailbox::Mailbox;
+pub(crate) use random::Random;
 pub use reply::Reply;
 pub use state::{SessionState, Status, Statuses};
 pub use transaction::Transaction;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use ostler_wire::client::response::Response;
 use tokio::sync::watch;
 
+use super::random::Random;
 use super::state::{SessionState, Status};
 use super::watch::Watchers;
 use crate::connect_string::Chroot;
@@ -66,6 +67,7 @@ struct Pending {
 pub(crate) struct Core {
     pub(crate) session: Session,
     pub(crate) watchers: Watchers,
+    pub(crate) random: Random,
     slots: Slots,
     /// In the order of their ids, in which the session completes them.
     pending: VecDeque<Pending>,
@@ -90,11 +92,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(session: Session, chroot: Chroot, watch_capacity: usize) -> Self {
+    pub(crate) fn new(session: Session, chroot: Chroot, watch_capacity: usize, random: Random) -> Self {
         let (sender, status) = watch::channel(Status::default());
         let core = Core {
             session,
             watchers: Watchers::new(chroot.clone(), watch_capacity),
+            random,
             slots: Slots::default(),
             pending: VecDeque::new(),
             pending_auths: Vec::new(),
