@@ -14,9 +14,11 @@ use crate::error::{Damage, Error, Result};
 use crate::names::Named;
 
 mod read_ahead;
+mod scan;
 mod tail;
 
 use read_ahead::ReadAhead;
+pub use scan::{Entry, Header, Scan};
 
 /// One record of a log.
 #[derive(Debug, Clone)]

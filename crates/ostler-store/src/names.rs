@@ -26,7 +26,9 @@ pub enum Compression {
 }
 
 impl Compression {
-    fn suffix(self) -> &'static str {
+    /// What a name ends with.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
         match self {
             Self::None => "",
             Self::Gzip => ".gz",
@@ -34,7 +36,9 @@ impl Compression {
         }
     }
 
-    fn of_name(name: &str) -> Self {
+    /// What the last part of a name says.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
         match name.rsplit('.').next() {
             Some("gz") => Self::Gzip,
             Some("snappy") => Self::Snappy,
@@ -52,6 +56,24 @@ pub struct Named {
     pub zxid: Zxid,
     /// How it is compressed.
     pub compression: Compression,
+}
+
+/// A log that was named by hand; its zxid is -1 if the name does not tell.
+#[must_use]
+pub fn given_log(path: FilePath) -> Named {
+    given(path, LOG)
+}
+
+/// A snapshot that was named by hand; its zxid is -1 if the name does not tell.
+#[must_use]
+pub fn given_snapshot(path: FilePath) -> Named {
+    given(path, SNAPSHOT)
+}
+
+fn given(path: FilePath, prefix: &str) -> Named {
+    let zxid = zxid_of(&path.name, prefix).unwrap_or(Zxid(-1));
+    let compression = Compression::of_name(&path.name);
+    Named { path, zxid, compression }
 }
 
 /// The name of the log that begins with this zxid.

@@ -5,12 +5,14 @@
 use ostler_wire::disk::StatPersisted;
 use ostler_wire::{Acl, SessionId, Zxid};
 
+mod convert;
 mod framing;
 mod read;
 mod source;
 mod window;
 mod write;
 
+pub use convert::convert;
 pub use read::{Limits, SnapshotInfo, is_plausible, read, verify};
 pub use write::{SealedSnapshot, SnapshotOptions, SnapshotWriter, remove_temporaries};
 

@@ -18,7 +18,7 @@ use crate::names::{self, Compression};
 use ostler_wire::zoo::{self, Mutation};
 
 /// Bytes gathered before they are written.
-const PIECE: usize = 256 << 10;
+pub(super) const PIECE: usize = 256 << 10;
 
 /// How snapshots are written.
 #[derive(Debug, Clone, Copy)]
@@ -55,7 +55,7 @@ pub struct SnapshotWriter<D: Disk> {
 }
 
 /// What follows the chunks of the body on its way into the file.
-enum Encoder {
+pub(super) enum Encoder {
     Plain(Vec<u8>),
     Gzip(GzEncoder<Vec<u8>>),
     Snappy { input: Vec<u8>, output: Vec<u8> },
@@ -233,7 +233,7 @@ fn remove<D: Disk>(disk: &D, path: &FilePath) {
 }
 
 impl Encoder {
-    fn new(compression: Compression) -> Self {
+    pub(super) fn new(compression: Compression) -> Self {
         match compression {
             Compression::None => Self::Plain(Vec::new()),
             Compression::Gzip => Self::Gzip(GzEncoder::new(Vec::new(), flate2::Compression::default())),
@@ -241,7 +241,7 @@ impl Encoder {
         }
     }
 
-    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+    pub(super) fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
         match self {
             Self::Plain(output) => output.extend_from_slice(chunk),
             Self::Gzip(encoder) => encoder.write_all(chunk)?,
@@ -261,7 +261,7 @@ impl Encoder {
         Ok(())
     }
 
-    fn end(&mut self) -> std::io::Result<()> {
+    pub(super) fn end(&mut self) -> std::io::Result<()> {
         match self {
             Self::Plain(_) => Ok(()),
             Self::Gzip(encoder) => encoder.try_finish(),
@@ -276,7 +276,7 @@ impl Encoder {
     }
 
     /// What is ready to be written.
-    fn output(&mut self) -> &mut Vec<u8> {
+    pub(super) fn output(&mut self) -> &mut Vec<u8> {
         match self {
             Self::Plain(output) | Self::Snappy { output, .. } => output,
             Self::Gzip(encoder) => encoder.get_mut(),
