@@ -100,6 +100,24 @@ impl Apache {
         command
     }
 
+    /// The shell without its line editor, so that it reads plain lines and writes nothing but answers.
+    pub(crate) fn plain_shell_command(&self, address: &str) -> Result<Command> {
+        let lib = self.home.join("lib");
+        let mut classpath = vec![self.home.join("conf").display().to_string()];
+        for entry in std::fs::read_dir(&lib).with_context(|| format!("list {}", lib.display()))? {
+            let entry = entry?;
+            if !entry.file_name().to_string_lossy().starts_with("jline") {
+                classpath.push(entry.path().display().to_string());
+            }
+        }
+        let mut command = Command::new("java");
+        command
+            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"])
+            .arg("-Dzookeeper.log.level=OFF")
+            .args(["-cp", &classpath.join(":"), "org.apache.zookeeper.ZooKeeperMain", "-server", address]);
+        Ok(command)
+    }
+
     /// `java` running the interactive shell against an address; further arguments are one command.
     pub(crate) fn shell_command(&self, address: &str) -> Command {
         let mut command = Command::new("java");

@@ -35,7 +35,7 @@ enum Ending {
 /// One stage: its name and what it does.
 type Stage = (&'static str, fn(&Options) -> Result<Ending>);
 
-const STAGES: [Stage; 11] = [
+const STAGES: [Stage; 12] = [
     ("fmt", fmt),
     ("clippy", clippy),
     ("doc", doc),
@@ -45,6 +45,7 @@ const STAGES: [Stage; 11] = [
     ("interop", interop),
     ("ensemble", ensemble),
     ("migrate", migrate),
+    ("shell", shell),
     ("differential", differential),
     ("sim", sim),
 ];
@@ -162,6 +163,12 @@ fn migrate(_: &Options) -> Result<Ending> {
         notes.push(line.to_owned());
     }
     Ok(Ending::Pass(notes.join("; ")))
+}
+
+fn shell(_: &Options) -> Result<Ending> {
+    let text = xtask(&["interop", "shell", "--lanes", "3"])?;
+    let lines = text.lines().filter(|line| line.starts_with("shell: "));
+    Ok(Ending::Pass(lines.collect::<Vec<_>>().join("; ")))
 }
 
 fn differential(_: &Options) -> Result<Ending> {

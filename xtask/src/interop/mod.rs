@@ -8,6 +8,7 @@ pub(crate) mod java_smoke;
 pub(crate) mod kazoo;
 mod migrate;
 mod roundtrip;
+mod shell;
 mod steadfast;
 mod trials;
 
@@ -29,8 +30,14 @@ enum What {
             cargo xtask interop kazoo --ensemble"
     )]
     Kazoo(kazoo::Options),
-    /// Only the Java shell's session.
-    Shell(java_smoke::Options),
+    /// Our shell and Java's, on our server and on Apache's, against what Apache's said on Apache's.
+    #[command(
+        after_help = "Examples:\n  cargo xtask interop shell\n  cargo xtask interop shell --without-java\n  \
+        cargo xtask interop shell --record"
+    )]
+    Shell(shell::Options),
+    /// Only the Java shell's session of the stage `kazoo`.
+    JavaShell(java_smoke::Options),
     /// A data directory handed from Ostler to Apache and back, and the other way round.
     #[command(after_help = "Example:\n  cargo xtask interop roundtrip --nodes 100000")]
     Roundtrip(roundtrip::Options),
@@ -66,7 +73,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 (suite, shell) => suite.and(shell),
             }
         }
-        What::Shell(options) => java_smoke::run(options),
+        What::Shell(options) => shell::run(options),
+        What::JavaShell(options) => java_smoke::run(options),
         What::Roundtrip(options) => roundtrip::run(options),
         What::Ensemble(options) => ensemble::run(options),
         What::Migrate(options) => migrate::run(options),

@@ -2,6 +2,8 @@
 //! socket.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod terminal;
+
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
