@@ -113,6 +113,11 @@ impl Node {
         node
     }
 
+    /// Makes epochs shorter, so that a simulation can come to their end.
+    pub fn set_last_counter(&mut self, last_counter: u32) {
+        self.peer.set_last_counter(last_counter);
+    }
+
     fn new(config: Arc<NodeConfig>, peer: Peer, store: &Store, now: Now) -> Self {
         Self {
             peer,

@@ -131,9 +131,8 @@ impl Peer {
         self.core.membership = Some(lists);
     }
 
-    /// Makes epochs shorter, so that a test can come to their end.
-    #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn set_last_counter(&mut self, last_counter: u32) {
+    /// Makes epochs shorter, so that a test or a simulation can come to their end.
+    pub fn set_last_counter(&mut self, last_counter: u32) {
         self.core.last_counter = last_counter;
     }
 
