@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use ostler_wire::{Code, Id, OpCode, SessionId};
+use ostler_wire::{Code, Id, OpCode, SessionId, Zxid};
 
 use crate::io::{CloseReason, ConnId, Touch};
 use crate::report::{ConnReport, Traffic};
@@ -226,6 +226,11 @@ impl Conn {
         self.last.zxid = zxid;
         self.last.reply_ms = now.mono_ms;
         latency
+    }
+
+    /// The zxid of the last reply.
+    pub(crate) fn last_reply_zxid(&self) -> Zxid {
+        Zxid(self.last.zxid)
     }
 
     /// The peer as Java prints it: address and port.

@@ -291,7 +291,9 @@ impl Desk {
             self.set_watches(conn, wanted, store);
         }
         let at = frame::start(&mut conn.out);
-        ReplyHeader { xid: ask.xid, zxid: store.last_zxid(), err: 0 }.encode(&mut conn.out);
+        let zxid =
+            if zoo::is(Mutation::ZxidOfLastReply) { conn.last_reply_zxid() } else { store.last_zxid() };
+        ReplyHeader { xid: ask.xid, zxid, err: 0 }.encode(&mut conn.out);
         let body_at = conn.out.len();
         if let Err(code) = self.encode_body(conn, ask, read, store) {
             conn.out.truncate(body_at);

@@ -11,6 +11,7 @@ use ostler_wire::client::write::Write;
 use ostler_wire::jute::Reader;
 use ostler_wire::quorum::{Forwarded as Request, Members, Packet};
 use ostler_wire::txn::{Txn, TxnEntry};
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{Code, Id, OpCode, SessionId, Zxid};
 use ostler_zab::{LinkId, Proposal, Standing};
 
@@ -121,7 +122,9 @@ impl Node {
         self.standing = standing;
         self.member.tally.on_standing(now.mono_ms, standing);
         self.serve(service);
-        self.member.forwarded.clear();
+        if !zoo::is(Mutation::ForwardedOutlivesRole) {
+            self.member.forwarded.clear();
+        }
         self.member.pings.clear();
         self.member.touched.clear();
         self.member.learner_syncs.clear();
@@ -129,11 +132,16 @@ impl Node {
             self.member.decoded.clear();
             self.member.arrived = None;
             // A snapshot that is being written would hold what may have to be forgotten.
-            self.outputs.push_back(Output::DiscardSnapshots);
+            if !zoo::is(Mutation::SnapshotOutlivesRole) {
+                self.outputs.push_back(Output::DiscardSnapshots);
+            }
         }
         if service == Service::Leading {
-            self.outstanding = Outstanding::new(store);
-            for (id, timeout_ms) in store.sessions() {
+            if !zoo::is(Mutation::StaleOutstanding) {
+                self.outstanding = Outstanding::new(store);
+            }
+            let sessions = store.sessions().filter(|_| !zoo::is(Mutation::SessionsNotFound));
+            for (id, timeout_ms) in sessions {
                 self.sessions.track(id, timeout_ms, now.mono_ms, None);
             }
         }
@@ -148,7 +156,9 @@ impl Node {
         self.service = service;
         let service = self.lane_service();
         for lane in (0..self.config.lanes).map(LaneId) {
-            self.send(lane, Letter::Service(service));
+            if service != Service::None || !zoo::is(Mutation::ServeWithoutRole) {
+                self.send(lane, Letter::Service(service));
+            }
         }
         self.applier.forget_conns();
         self.sessions.clear();
@@ -189,8 +199,7 @@ impl Node {
         let Request { session, cxid, op, body, ids } = request;
         let op = OpCode::from_int(op);
         if op == Some(OpCode::Sync) {
-            // Not the peer's last zxid: that is the beginning of an epoch in which nothing was proposed.
-            let last = self.applier.last();
+            let last = self.last_decided();
             if self.peer.committed() >= last {
                 self.send_packet(link, Packet::Sync);
             } else {
@@ -227,9 +236,18 @@ impl Node {
         self.propose(now, entry, Origin::Server, false, store);
     }
 
+    /// What a sync waits for. Not the last zxid of the peer: that is the beginning of an epoch in which nothing was
+    /// proposed, and no transaction.
+    fn last_decided(&self) -> Zxid {
+        if zoo::is(Mutation::SyncAwaitsEpoch) { self.peer.last_proposed() } else { self.applier.last() }
+    }
+
     /// Answers the syncs of a learner that come before a commit that is about to be sent: it may be that of a write
     /// which the same client asked for behind its sync, and a learner's answers keep the order of what it hears.
     pub(crate) fn release_learner_syncs_before(&mut self, link: LinkId, zxid: Zxid) {
+        if zoo::is(Mutation::SyncBehindCommits) {
+            return;
+        }
         let mut due = 0;
         self.member.learner_syncs.retain(|(after, of)| {
             let is_due = *of == link && *after < zxid;
@@ -260,7 +278,7 @@ impl Node {
             }
             Packet::Revalidated { session, valid } => {
                 let Some((conn, timeout_ms)) = self.member.forwarded.answered(session) else { return };
-                if !valid {
+                if !valid && !zoo::is(Mutation::RevalidatedAnyway) {
                     return self.tell(conn, Letter::Refused { conn });
                 }
                 if let Some(old) = self.sessions.conn(session).filter(|old| *old != conn) {
@@ -280,7 +298,7 @@ impl Node {
 
     /// Sends a letter behind everything that is committed so far.
     fn tell(&mut self, conn: ConnId, letter: Letter) {
-        let committed = self.peer.committed();
+        let committed = if zoo::is(Mutation::SyncNotDeferred) { Zxid::ZERO } else { self.peer.committed() };
         if let Some(letter) = self.applier.defer(committed, conn, letter) {
             self.send(conn.lane(), letter);
         }
@@ -336,7 +354,7 @@ impl Node {
             Service::None | Service::ReadOnly => self.close(conn, CloseReason::NotServing),
             Service::Alone => self.send(conn.lane(), Letter::Synced { conn }),
             Service::Leading => {
-                let last = self.applier.last();
+                let last = self.last_decided();
                 if let Some(letter) = self.applier.defer(last, conn, Letter::Synced { conn }) {
                     self.send(conn.lane(), letter);
                 }
@@ -351,7 +369,11 @@ impl Node {
     /// The lanes have said who was heard from: answers the leader's pings.
     pub(crate) fn answer_pings(&mut self) {
         for (link, zxid) in std::mem::take(&mut self.member.pings) {
-            let data = Packet::touch_data(std::mem::take(&mut self.member.touched));
+            let mut touched = std::mem::take(&mut self.member.touched);
+            if zoo::is(Mutation::TouchesNotTold) {
+                touched.clear();
+            }
+            let data = Packet::touch_data(touched);
             self.send_packet(link, Packet::Ping { zxid, data });
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{Code, SessionId};
 use ostler_zab::LinkId;
 
@@ -173,7 +174,8 @@ impl Sessions {
             None => Err(Code::SessionExpired),
             Some(session) if session.closing => Err(Code::SessionExpired),
             Some(session) => {
-                if *session.owner.get_or_insert(Owner::Learner(link)) == Owner::Learner(link) {
+                let owner = *session.owner.get_or_insert(Owner::Learner(link));
+                if owner == Owner::Learner(link) || zoo::is(Mutation::MovedIgnored) {
                     Ok(())
                 } else {
                     Err(Code::SessionMoved)

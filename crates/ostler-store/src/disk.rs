@@ -11,6 +11,8 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ostler_wire::zoo::{self, Mutation};
+
 pub mod contract;
 
 /// The directories of a server. `Log` and `Snap` may be the same directory, and then so may their parents.
@@ -258,6 +260,9 @@ pub trait Disk {
         self.write_at(&file, 0, bytes)?;
         self.sync(&file)?;
         self.rename(&temporary, &path.name)?;
+        if zoo::is(Mutation::NoDirSyncOfEpoch) {
+            return Ok(());
+        }
         self.sync_dir(path.dir)
     }
 }

@@ -20,6 +20,7 @@
 //! Whoever writes the log has closed it, and nobody purges or names another snapshot meanwhile.
 
 use ostler_wire::Zxid;
+use ostler_wire::zoo::{self, Mutation};
 
 use crate::disk::{Dir, Disk, FilePath};
 use crate::error::{Error, Result};
@@ -45,14 +46,18 @@ pub fn supersede<D: Disk + Clone>(
     above.retain(|file| (file.zxid, &file.path.name) > (zxid, &name));
     let in_use = in_use.map(|used| above.remove(used));
     put_aside(&disk, &above)?;
-    cut_logs(&disk, zxid, zxid)?;
+    if !zoo::is(Mutation::TreeBesideLog) {
+        cut_logs(&disk, zxid, zxid)?;
+    }
     let published = sealed.publish()?;
     put_aside(&disk, in_use.as_slice())?;
     let older: Vec<Named> =
         names::snapshots(&disk)?.into_iter().filter(|file| file.path.name != name).collect();
     let logs = names::logs(&disk)?;
     put_aside(&disk, &older)?;
-    put_aside(&disk, &logs)?;
+    if !zoo::is(Mutation::TreeBesideLog) {
+        put_aside(&disk, &logs)?;
+    }
     remove_earlier(&disk, &earlier, [&above, in_use.as_slice(), &older, &logs])?;
     Ok(published)
 }

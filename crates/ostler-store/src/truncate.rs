@@ -14,6 +14,7 @@
 //! Whoever writes the log has closed it, and nobody purges meanwhile.
 
 use ostler_wire::Zxid;
+use ostler_wire::zoo::{self, Mutation};
 
 use crate::disk::{Dir, Disk};
 use crate::error::{Error, Result};
@@ -44,7 +45,9 @@ pub fn truncate<D: Disk + Clone>(disk: &D, to: Zxid, options: RestoreOptions) ->
         Ok(last) => last,
         Err(why) => return Ok(Truncation::Refused(why)),
     };
-    put_aside(disk, &too_new)?;
+    if !zoo::is(Mutation::CutKeepsSnapshot) {
+        put_aside(disk, &too_new)?;
+    }
     cut_logs(disk, base, to)?;
     Ok(Truncation::Done(last))
 }

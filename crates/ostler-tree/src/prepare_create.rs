@@ -5,6 +5,7 @@ use bytes::Bytes;
 use ostler_wire::acl::perms;
 use ostler_wire::client::write::{Create, CreateMode};
 use ostler_wire::txn::{CreateKind, CreateTxn, Txn};
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{Code, OpCode, path};
 
 use crate::acl;
@@ -30,7 +31,12 @@ impl Decision<'_> {
         let mut parent = self.view(parent_text(&path))?;
         self.permit(&parent.acl, perms::CREATE)?;
         if mode.is_sequential() {
-            path.push_str(&suffix(parent.stat.cversion));
+            let number = if zoo::is(Mutation::SequenceOfChildren) {
+                i32::try_from(parent.children).unwrap_or(i32::MAX)
+            } else {
+                parent.stat.cversion
+            };
+            path.push_str(&suffix(number));
         }
         if !path::is_valid(&path) {
             return Err(Code::BadArguments);

@@ -99,6 +99,40 @@ pub enum Mutation {
     SelfRoundIgnored,
     /// A server follows a leader that nobody has heard from (ZOOKEEPER-975).
     LeaderUnheard,
+    /// A leader sends the syncs of a learner behind commits that are newer.
+    SyncBehindCommits,
+    /// A sync at a new leader waits for the start of its epoch, which is no transaction.
+    SyncAwaitsEpoch,
+    /// A new leader does not watch over the sessions that it finds (ZOOKEEPER-1367).
+    SessionsNotFound,
+    /// A new leader decides against what was outstanding when it last decided.
+    StaleOutstanding,
+    /// The number of a sequential node is that of its siblings (ZOOKEEPER-1046).
+    SequenceOfChildren,
+    /// A snapshot above the place of a cut stays (ZOOKEEPER-4837).
+    CutKeepsSnapshot,
+    /// Logs that a tree takes the place of are not cut first (ZOOKEEPER-3642).
+    TreeBesideLog,
+    /// The names of the files of epochs are not made durable (ZOOKEEPER-4269).
+    NoDirSyncOfEpoch,
+    /// The leader takes requests of a session from a server that the session has left.
+    MovedIgnored,
+    /// A snapshot that is being written outlives the role in which it was begun.
+    SnapshotOutlivesRole,
+    /// Clients are served after the end of a role.
+    ServeWithoutRole,
+    /// What clients waited for in one role is matched with transactions of the next (ZOOKEEPER-4541).
+    ForwardedOutlivesRole,
+    /// A learner does not tell the leader whom it heard from.
+    TouchesNotTold,
+    /// A learner lets a session go on that the leader says is gone.
+    RevalidatedAnyway,
+    /// A reply carries the zxid of the one before (ZOOKEEPER-1412).
+    ZxidOfLastReply,
+    /// Changes are told only if the first lane has watches.
+    OneLaneWatches,
+    /// A sync is answered although what is committed is not applied.
+    SyncNotDeferred,
 }
 
 impl Mutation {
@@ -154,6 +188,27 @@ impl Mutation {
         Self::RoundIgnored,
         Self::SelfRoundIgnored,
         Self::LeaderUnheard,
+    ];
+
+    /// Those of the servers of an ensemble: what lies between its protocol and the clients, or the disk.
+    pub const SERVER: [Self; 17] = [
+        Self::SyncBehindCommits,
+        Self::SyncAwaitsEpoch,
+        Self::SessionsNotFound,
+        Self::StaleOutstanding,
+        Self::SequenceOfChildren,
+        Self::CutKeepsSnapshot,
+        Self::TreeBesideLog,
+        Self::NoDirSyncOfEpoch,
+        Self::MovedIgnored,
+        Self::SnapshotOutlivesRole,
+        Self::ServeWithoutRole,
+        Self::ForwardedOutlivesRole,
+        Self::TouchesNotTold,
+        Self::RevalidatedAnyway,
+        Self::ZxidOfLastReply,
+        Self::OneLaneWatches,
+        Self::SyncNotDeferred,
     ];
 }
 
