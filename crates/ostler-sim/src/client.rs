@@ -91,6 +91,7 @@ impl Client {
             asked_us: now_us,
             outcome: Outcome::Open,
             done_us: 0,
+            by_deposed: false,
         });
         self.ops.insert(id, place);
         self.unsent.push_back(place);

@@ -23,6 +23,8 @@ pub(crate) struct Op {
     pub outcome: Outcome,
     /// When that was known, in monotonic microseconds.
     pub done_us: u64,
+    /// The leader behind the answer was deposed, and neither it nor the server that answered knew.
+    pub by_deposed: bool,
 }
 
 /// How a request went out.

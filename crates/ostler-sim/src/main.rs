@@ -1,9 +1,11 @@
 //! The simulator of Ostler: the crates of the server, from a seed, in one thread, on a disk that fails.
 //!
-//! `cargo sim` runs every scenario with every crash; `cargo sim --seeds 1000` searches at random.
+//! `cargo sim` runs every scenario of one server with every crash; `cargo sim --seeds 1000` searches at random among
+//! whole ensembles.
 
 mod check;
 mod client;
+mod cpu;
 mod crash;
 mod ensemble;
 mod history;
@@ -28,12 +30,14 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
 
-/// Simulates a server with its disk and its clients, from a seed.
+/// Simulates servers with their disks and their clients, from a seed.
 ///
-/// Without options: every scripted scenario, with every end at every call of the disk. A failure prints the line that
-/// replays it.
+/// Without options: one server, every scripted scenario, with every end at every call of the disk (`cargo sim crash` says
+/// the same). With `--seeds`, `--minutes` or `--seed`: whole ensembles, each with a minute of random faults, then healed
+/// and judged; `--standalone` makes them single servers. A failure prints the line that replays it, and the exit
+/// status is 1.
 #[derive(Debug, Parser)]
-#[command(name = "cargo sim")]
+#[command(name = "cargo sim", after_help = EXAMPLES)]
 struct Args {
     /// Search: this many random ensembles.
     #[arg(long)]
@@ -56,7 +60,7 @@ struct Args {
     /// Run one seed in so many twice and compare the traces; 1 for all, 0 for none.
     #[arg(long, default_value_t = 50)]
     twice: u64,
-    /// How many threads search among ensembles; as many as there are processors if not given.
+    /// How many threads search among ensembles, or the zoo; as many as there are processors if not given.
     #[arg(long)]
     threads: Option<usize>,
     /// Print what happens.
@@ -75,16 +79,28 @@ struct Args {
     command: Option<Command>,
 }
 
+const EXAMPLES: &str = "Examples:
+  cargo sim                               one server, every crash point of every scenario
+  cargo sim --recoveries 2000             the same, thinned out
+  cargo sim --seeds 20000                 20,000 ensembles; too small totals are a failure, too
+  cargo sim --seeds 500 --start 70001     other ones
+  cargo sim --minutes 10 --standalone     single servers for ten minutes
+  cargo sim --seed 7 --trace              one ensemble, and all that happens in it
+  cargo sim zoo                           are planted bugs found?
+  cargo sim zoo --only Sync --starts 1    those whose names have this in them, from one seed each";
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Plant bugs in the real code and see that each is found.
-    Zoo,
+    /// One server, every scripted scenario with every end at every call of the disk: what runs without options.
+    Crash,
+    /// Plant bugs in the real code, one at a time, and see that each is found.
+    Zoo(zoo::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
-    let fine = if let Some(Command::Zoo) = args.command {
-        zoo::run()?
+    let fine = if let Some(Command::Zoo(options)) = &args.command {
+        zoo::run(options, args.threads)?
     } else if let Some(seed) = args.seed {
         if args.standalone { one_seed(seed, &args) } else { search::one(seed, args.trace) }
     } else if args.seeds.is_some() || args.minutes.is_some() {

@@ -286,9 +286,7 @@ impl Model {
                 self.sessions.insert(session, *timeout_ms);
             }
             Txn::CloseSession { paths } => {
-                if self.sessions.remove(&session).is_none() {
-                    return Err(format!("session {session} is closed and was never there"));
-                }
+                self.sessions.remove(&session);
                 let owned = self.ephemerals(session);
                 if let Some(paths) = paths {
                     let listed: BTreeSet<_> = paths.iter().collect();

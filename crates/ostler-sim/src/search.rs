@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::cpu::Meter;
 use crate::ensemble::{self, Report};
 
 /// What is searched.
@@ -54,11 +55,14 @@ pub(crate) fn run(search: &Search) -> bool {
     let next = AtomicU64::new(search.start);
     let failures = AtomicU64::new(0);
     let total: Mutex<(u64, Report)> = Mutex::default();
+    let used = Mutex::new(Duration::ZERO);
     let work = || {
+        let meter = Meter::start();
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             let late = search.until.is_some_and(|until| Instant::now() > until);
             if seed >= end || late || failures.load(Ordering::Relaxed) >= 10 {
+                *used.lock().expect("no thread panics with it") += meter.elapsed();
                 return;
             }
             let pair = search.twice > 0 && seed.is_multiple_of(search.twice);
@@ -93,12 +97,14 @@ pub(crate) fn run(search: &Search) -> bool {
     let failures = failures.load(Ordering::Relaxed);
     let seconds = began.elapsed().as_secs_f64();
     let hours = sum.simulated_us as f64 / 3.6e9;
+    let used_minutes = used.into_inner().expect("no thread panicked with it").as_secs_f64() / 60.0;
     println!(
         "{} seeds, {pairs} of them twice with the same trace, {failures} failures, {seconds:.1} s\n  \
          client operations {}, acknowledged {}, transactions {}\n  \
          crashes {}, of them power cuts {}, leader changes {}\n  \
          DIFF {}, TRUNC {}, SNAP {}, sessions moved {}, expired {}\n  \
-         {} events, {hours:.1} simulated cluster-hours, {:.1} per minute and thread ({} threads)",
+         seeds with lanes=1 {}, with lanes=3 {}, {} events\n  \
+         {hours:.1} simulated cluster-hours, {:.1} per minute and thread ({} threads), {:.1} per minute of a processor",
         sum.seeds,
         sum.operations,
         sum.answered,
@@ -111,9 +117,12 @@ pub(crate) fn run(search: &Search) -> bool {
         sum.snaps,
         sum.moved,
         sum.expired,
+        sum.one_lane,
+        sum.three_lanes,
         sum.events,
         hours / (seconds / 60.0) / search.threads as f64,
         search.threads,
+        hours / used_minutes,
     );
     failures == 0 && is_enough(&sum)
 }
@@ -132,6 +141,8 @@ fn is_enough(sum: &Report) -> bool {
         ("DIFF", sum.diffs, 2_000),
         ("TRUNC", sum.truncs, 2_000),
         ("SNAP", sum.snaps, 2_000),
+        ("seeds with lanes=1", sum.one_lane, 5_000),
+        ("seeds with lanes=3", sum.three_lanes, 2_500),
     ];
     let mut enough = true;
     for (what, count, of_20_000) in goals {

@@ -7,6 +7,7 @@ use ostler_wire::{Code, Zxid};
 
 use crate::check::clients;
 use crate::crash;
+use crate::ensemble;
 use crate::history::{Expiry, Item, Outcome};
 use crate::swarm;
 use crate::world::World;
@@ -32,6 +33,21 @@ fn some_seeds_are_right_and_do_the_same_twice() {
     hashes.sort_unstable();
     hashes.dedup();
     assert_eq!(hashes.len(), 6, "every seed is another world");
+}
+
+#[test]
+fn some_ensembles_are_right_and_do_the_same_twice() {
+    let mut hashes = Vec::new();
+    for seed in 1..=5 {
+        let first = ensemble::run(seed, false).unwrap();
+        let second = ensemble::run(seed, false).unwrap();
+        assert_eq!((first.hash, first.events), (second.hash, second.events), "seed {seed}");
+        assert!(first.simulated_us > 60_000_000, "seed {seed} has a minute of faults");
+        hashes.push(first.hash);
+    }
+    hashes.sort_unstable();
+    hashes.dedup();
+    assert_eq!(hashes.len(), 5, "every seed is another ensemble");
 }
 
 #[test]

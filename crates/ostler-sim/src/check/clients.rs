@@ -42,8 +42,13 @@ fn replay(truth: &[TxnEntry], history: &History) -> Result<Vec<Change>, Violatio
         // The leader refuses what comes by a server that does not speak for the session any more.
         let refused = history.many_servers
             && matches!(entry.txn, Txn::Error { code } if GONE.contains(&Code::from_int(code)));
+        let closes = matches!(entry.txn, Txn::CloseSession { .. });
+        if closes && !history.many_servers && !model.has_session(header.session) {
+            return Err(violation!("{zxid} closes session {}, which is not there", header.session));
+        }
         let op = if header.cxid > 0 && !refused {
-            if !model.has_session(header.session) {
+            // One that expired may be closed once more, by a client that does not know it yet.
+            if !model.has_session(header.session) && !closes {
                 return Err(violation!("{zxid} is of session {}, which is not there", header.session));
             }
             let last = last_cxid.insert(header.session, header.cxid).unwrap_or(0);
@@ -106,7 +111,9 @@ fn check_reads(model: &Model, places: Option<Vec<usize>>, history: &History) -> 
         let Request::Read(read) = &op.request else { continue };
         let Outcome::Answered { zxid, result } = &op.outcome else { continue };
         let sync = matches!(read, Read::Sync { .. });
-        let current = !history.many_servers || (sync && !history.leader_changed(op.asked_us, op.done_us));
+        // A leader that was deposed answers syncs until it finds out, as in Java.
+        let led = !op.by_deposed && !history.leader_changed(op.asked_us, op.done_us);
+        let current = !history.many_servers || (sync && led);
         if *zxid < op.floor && current {
             return Err(violation!("{read:?} was asked after somebody saw {}, and is of {zxid}", op.floor));
         }

@@ -15,7 +15,7 @@ use ostler_zab::{Generation, LinkId, Standing};
 
 use super::ledger::Ledger;
 use super::links::{Heard, Link, Piece, Votes};
-use super::member::{LogTurn, Member, Parcel, Wants};
+use super::member::{LogTurn, Member, Parcel, Wake, Wants};
 use super::patron::Patron;
 use super::pipes::Pipe;
 use super::settings::{Settings, id_of, place_of};
@@ -68,6 +68,7 @@ pub(super) struct Machine {
     pub slow_us: u64,
     pub wall_jump_ms: i64,
     pub standing: Standing,
+    pub standing_since_us: u64,
     /// The zxid of the digest that was compared last.
     compared: Zxid,
 }
@@ -131,6 +132,7 @@ impl Cluster {
                 slow_us: 0,
                 wall_jump_ms: 0,
                 standing: Standing::Looking,
+                standing_since_us: 0,
                 compared: Zxid::ZERO,
             })
             .collect();
@@ -138,7 +140,7 @@ impl Cluster {
         let patrons: Vec<Patron> =
             settings.clients.iter().map(|plan| Patron::new(plan.clone(), &mut history)).collect();
         let net = super::net::Net::new(servers, patrons.len());
-        let ledger = Ledger::new(settings.quorum.clone(), servers);
+        let ledger = Ledger::new(settings.quorum.clone(), servers, settings.last_counter);
         Self {
             rng,
             trace: Trace::new(print),
@@ -221,25 +223,19 @@ impl Cluster {
     /// Calls an actor of a server, if this is its time.
     fn actor(&mut self, place: usize, event: Event) -> Result<(), Violation> {
         let machine = &mut self.machines[place];
+        let paused_until_us = machine.paused_until_us;
         let Some(member) = &mut machine.member else { return Ok(()) };
-        let wake = match event {
-            Event::Node(_) => &mut member.wakes.node,
-            Event::Log(_) => &mut member.wakes.log,
-            Event::Snapshot(_) => &mut member.wakes.snapshot,
-            Event::Sender(_) => &mut member.wakes.sender,
-            Event::Lane(_, lane) => &mut member.wakes.lanes[lane],
-            _ => unreachable!("these are the actors"),
-        };
-        if *wake != self.now_us {
+        let wake = wake_of(member, event);
+        if !wake.rings(self.now_us) {
+            if let Some(at) = wake.again() {
+                self.at(at, event);
+            }
             return Ok(());
         }
-        if machine.paused_until_us > self.now_us {
-            *wake = machine.paused_until_us;
-            let at = machine.paused_until_us;
-            self.at(at, event);
+        if paused_until_us > self.now_us {
+            self.wake(place, event, paused_until_us);
             return Ok(());
         }
-        *wake = u64::MAX;
         match event {
             Event::Node(_) => self.node_turn(place)?,
             Event::Log(_) => self.log_turn(place)?,
@@ -275,16 +271,7 @@ impl Cluster {
     pub(super) fn wake(&mut self, place: usize, event: Event, at_us: u64) {
         let at_us = at_us.max(self.now_us);
         let Some(member) = &mut self.machines[place].member else { return };
-        let wake = match event {
-            Event::Node(_) => &mut member.wakes.node,
-            Event::Log(_) => &mut member.wakes.log,
-            Event::Snapshot(_) => &mut member.wakes.snapshot,
-            Event::Sender(_) => &mut member.wakes.sender,
-            Event::Lane(_, lane) => &mut member.wakes.lanes[lane],
-            _ => unreachable!("these are the actors"),
-        };
-        if at_us < *wake {
-            *wake = at_us;
+        if wake_of(member, event).set(at_us) {
             self.at(at_us, event);
         }
     }
@@ -306,7 +293,7 @@ impl Cluster {
 
     pub(super) fn wake_lane(&mut self, place: usize, lane: usize) {
         let Some(member) = &self.machines[place].member else { return };
-        if member.wakes.lanes[lane] <= self.now_us + 60 {
+        if member.wakes.lanes[lane].at_us <= self.now_us + 60 {
             return;
         }
         let at = self.soon();
@@ -343,6 +330,7 @@ impl Cluster {
         let (standing, applied) = (member.node.standing(), member.store.last_zxid());
         if standing != machine.standing {
             machine.standing = standing;
+            machine.standing_since_us = now_us;
             self.trace.mix([now_us, 1, place as u64, applied.0.cast_unsigned()]);
             self.trace.say(now_us, format_args!("s{} is {standing:?} at {applied}", place + 1));
             if matches!(standing, Standing::Leading { .. }) {
@@ -938,6 +926,17 @@ impl Cluster {
     /// The connection of a pipe as its lane knows it.
     pub(super) fn lane_of(&mut self, place: usize, conn: ConnId) -> Option<&mut super::member::Seat> {
         self.machines[place].member.as_mut()?.seats.get_mut(conn.lane().0)
+    }
+}
+
+fn wake_of(member: &mut Member, event: Event) -> &mut Wake {
+    match event {
+        Event::Node(_) => &mut member.wakes.node,
+        Event::Log(_) => &mut member.wakes.log,
+        Event::Snapshot(_) => &mut member.wakes.snapshot,
+        Event::Sender(_) => &mut member.wakes.sender,
+        Event::Lane(_, lane) => &mut member.wakes.lanes[lane],
+        _ => unreachable!("these are the actors"),
     }
 }
 

@@ -50,6 +50,8 @@ impl Cluster {
             (faults.crashes_in_calls, Kind::CrashInCall),
             (faults.pauses, Kind::Pause),
             (faults.partitions, Kind::Partition),
+            // Twice: what a leader logs alone is what TRUNC is for.
+            (faults.isolated_leader, Kind::IsolateLeader),
             (faults.isolated_leader, Kind::IsolateLeader),
             (faults.one_way, Kind::OneWay),
             (faults.bridge, Kind::Bridge),

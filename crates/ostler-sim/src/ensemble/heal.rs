@@ -4,14 +4,16 @@
 use std::rc::Rc;
 
 use ostler_client::Request;
-use ostler_client::session::State;
+use ostler_client::session::{Ending, State};
 use ostler_store::sim::FaultPlan;
 use ostler_wire::txn::TxnEntry;
 use ostler_wire::{SessionId, Zxid};
 use ostler_zab::Standing;
 
 use super::cluster::{Cluster, Event};
+use super::patron::Patron;
 use crate::check::{Violation, clients, state, violation};
+use crate::history::Item;
 use crate::model::Model;
 
 impl Cluster {
@@ -40,10 +42,10 @@ impl Cluster {
                     [Event::Node(place), Event::Log(place), Event::Snapshot(place), Event::Sender(place)]
                 {
                     if self.machines[place].member.as_ref().is_some_and(|member| match event {
-                        Event::Node(_) => member.wakes.node < u64::MAX,
-                        Event::Log(_) => member.wakes.log < u64::MAX,
-                        Event::Snapshot(_) => member.wakes.snapshot < u64::MAX,
-                        _ => member.wakes.sender < u64::MAX,
+                        Event::Node(_) => member.wakes.node.at_us < u64::MAX,
+                        Event::Log(_) => member.wakes.log.at_us < u64::MAX,
+                        Event::Snapshot(_) => member.wakes.snapshot.at_us < u64::MAX,
+                        _ => member.wakes.sender.at_us < u64::MAX,
                     }) {
                         let at = self.soon();
                         self.wake(place, event, at);
@@ -86,7 +88,8 @@ impl Cluster {
     /// Runs until something holds; whether it came to.
     fn run_until_true(&mut self, within_us: u64, done: impl Fn(&Self) -> bool) -> Result<bool, Violation> {
         let until = self.now_us + within_us;
-        let step = (within_us / 200).clamp(1_000, 200_000);
+        // Not in step with timers, or what they set going would be seen under way each time.
+        let step = (within_us / 200).clamp(1_000, 200_000) + 137;
         while !done(self) {
             if self.now_us >= until {
                 return Ok(false);
@@ -123,12 +126,14 @@ impl Cluster {
                 self.describe()
             ));
         }
-        if self.ledger.established > before + 4 {
+        // Each short epoch ends with an election.
+        if self.ledger.established > before + 4 && settings.last_counter.is_none() {
             return Err(violation!(
                 "{} elections after all was healed (L6)",
                 self.ledger.established - before
             ));
         }
+        let stories = self.steady_stories();
         // L2: a commit, by every client that lives.
         let asked: Vec<usize> = (0..self.patrons.len()).filter(|id| !self.patrons[*id].client.dead).collect();
         for id in &asked {
@@ -147,15 +152,39 @@ impl Cluster {
         if settings.await_expiry {
             self.await_expiry()?;
         }
+        for story in stories {
+            let items = &self.history.sessions[story].items;
+            if items.iter().any(|item| matches!(item, Item::Ended(Ending::Expired))) {
+                return Err(violation!("session {story} expired although all is well (C6)"));
+            }
+        }
         self.judge()
+    }
+
+    /// The sessions that nothing can expire: their clients live, and their timeouts are long beside all delays.
+    fn steady_stories(&self) -> Vec<usize> {
+        let slack_ms =
+            2 * u64::from(self.settings.node.tick_ms) + 12 * self.settings.latency_us.1 / 1000 + 100;
+        let steady = |patron: &&Patron| {
+            let timeout_ms = self.history.sessions[patron.client.story].timeout_ms;
+            !patron.client.dead && timeout_ms > slack_ms
+        };
+        self.patrons.iter().filter(steady).map(|patron| patron.client.story).collect()
     }
 
     /// L5: the sessions of the dead expire, and their ephemerals go with them.
     fn await_expiry(&mut self) -> Result<(), Violation> {
         let longest = u64::try_from(self.settings.node.max_session_timeout_ms).expect("positive") * 1000;
         let bound = longest + self.settings.ticks_us(5) + 5_000_000;
-        if self.run_until_true(bound, |cluster| cluster.dead_session().is_none() && cluster.is_whole())? {
-            return Ok(());
+        loop {
+            let established = self.ledger.established;
+            if self.run_until_true(bound, |cluster| cluster.dead_session().is_none() && cluster.is_whole())? {
+                return Ok(());
+            }
+            // A new leader gives every session its time again.
+            if self.ledger.established == established {
+                break;
+            }
         }
         match self.dead_session() {
             Some(session) => Err(violation!("session {session} of a client that is gone never expired (L5)")),
@@ -182,12 +211,12 @@ impl Cluster {
             .map(|(place, machine)| match &machine.member {
                 None => format!("s{} is down", place + 1),
                 Some(member) => format!(
-                    "s{} {:?} at {} in {:?}, quiet {}, last end {:?}",
+                    "s{} {:?} at {} in {:?}, waits for {:?}, last end {:?}",
                     place + 1,
                     machine.standing,
                     member.store.last_zxid(),
                     member.node.peer().state(),
-                    member.is_quiet(),
+                    member.unfinished().collect::<Vec<_>>(),
                     member.node.peer().last_end(),
                 ),
             })

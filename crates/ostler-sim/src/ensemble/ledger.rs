@@ -37,6 +37,8 @@ pub(super) struct Book {
 #[derive(Debug)]
 pub(super) struct Ledger {
     quorum: Quorum,
+    /// The last number that an epoch may give out.
+    last_counter: u32,
     proposals: BTreeMap<Zxid, Bytes>,
     /// What is committed, oldest first.
     committed: Vec<(Zxid, Bytes)>,
@@ -50,9 +52,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(quorum: Quorum, servers: usize) -> Self {
+    pub(super) fn new(quorum: Quorum, servers: usize, last_counter: Option<u32>) -> Self {
         Self {
             quorum,
+            last_counter: last_counter.unwrap_or(u32::MAX - 1),
             proposals: BTreeMap::new(),
             committed: Vec::new(),
             leaders: BTreeMap::new(),
@@ -121,6 +124,9 @@ impl Ledger {
                 }
                 self.proposals.insert(zxid, proposal.bytes.clone());
             }
+        }
+        if zxid.counter() == 0 || zxid.counter() > self.last_counter {
+            return Err(violation!("server {} logs {zxid}, beyond the end of its epoch (Z9)", place + 1));
         }
         let book = &mut self.books[place];
         let last = book.history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);

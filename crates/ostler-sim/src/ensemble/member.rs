@@ -139,13 +139,63 @@ pub(super) struct Member {
     in_flight: Arc<InFlight>,
 }
 
-/// When the actors of a member are called next, `u64::MAX` for not at all.
+/// When the actors of a member are called next.
 pub(super) struct Wakes {
-    pub node: u64,
-    pub log: u64,
-    pub snapshot: u64,
-    pub sender: u64,
-    pub lanes: Vec<u64>,
+    pub node: Wake,
+    pub log: Wake,
+    pub snapshot: Wake,
+    pub sender: Wake,
+    pub lanes: Vec<Wake>,
+}
+
+/// When an actor is called next. Its events in the cluster's queue are known, so that none is added for a time that an
+/// earlier one can be moved to.
+#[derive(Debug, Clone)]
+pub(super) struct Wake {
+    /// `u64::MAX` for not at all.
+    pub at_us: u64,
+    /// The times of events that are queued, the earliest last.
+    queued: Vec<u64>,
+}
+
+impl Wake {
+    const NEVER: Self = Self { at_us: u64::MAX, queued: Vec::new() };
+
+    /// Calls at a time, unless it is called sooner; whether an event is to be queued for it.
+    pub(super) fn set(&mut self, at_us: u64) -> bool {
+        if at_us >= self.at_us {
+            return false;
+        }
+        self.at_us = at_us;
+        let new = self.queued.last().is_none_or(|first| *first > at_us);
+        if new {
+            self.queued.push(at_us);
+        }
+        new
+    }
+
+    /// An event has come: whether the actor is called.
+    pub(super) fn rings(&mut self, now_us: u64) -> bool {
+        // If not, it was queued for an earlier life of the server.
+        if self.queued.last() == Some(&now_us) {
+            self.queued.pop();
+        }
+        let rings = self.at_us == now_us;
+        if rings {
+            self.at_us = u64::MAX;
+        }
+        rings
+    }
+
+    /// After an event that came too early: when the next is to be queued, if none is.
+    pub(super) fn again(&mut self) -> Option<u64> {
+        let missing = self.at_us < u64::MAX && self.queued.last().is_none_or(|first| *first > self.at_us);
+        if !missing {
+            return None;
+        }
+        self.queued.push(self.at_us);
+        Some(self.at_us)
+    }
 }
 
 impl Member {
@@ -177,8 +227,11 @@ impl Member {
         let history = History::new(recovered.history.base, recovered.history.proposals, limit);
         let members = Members::decode(&settings.members).expect("a list of our own");
         let members = Membership::fixed(members).expect("every voter is in one group");
-        let node =
+        let mut node =
             Node::member(Arc::clone(&config), settings.peer(place), members, epochs, history, &store, now);
+        if let Some(last_counter) = settings.last_counter {
+            node.set_last_counter(last_counter);
+        }
         let in_flight = Arc::new(InFlight::default());
         let seats: Vec<Seat> = (0..config.lanes)
             .map(|index| Seat {
@@ -205,11 +258,11 @@ impl Member {
             walked: false,
         });
         let wakes = Wakes {
-            node: u64::MAX,
-            log: u64::MAX,
-            snapshot: u64::MAX,
-            sender: u64::MAX,
-            lanes: vec![u64::MAX; config.lanes],
+            node: Wake::NEVER,
+            log: Wake::NEVER,
+            snapshot: Wake::NEVER,
+            sender: Wake::NEVER,
+            lanes: vec![Wake::NEVER; config.lanes],
         };
         let member = Self {
             node,
@@ -575,13 +628,21 @@ impl Member {
 
     /// Whether all is done that does not wait for others or for time.
     pub(super) fn is_quiet(&self) -> bool {
-        self.inbox.is_empty()
-            && !self.node.is_busy()
-            && self.log.letters.is_empty()
-            && self.log.newest.is_none()
-            && self.log.done.is_none()
-            && self.sending.is_empty()
-            && self.seats.iter().all(|seat| seat.inbox.is_empty())
+        self.unfinished().next().is_none()
+    }
+
+    /// What is not done.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = &'static str> {
+        let waits = [
+            (!self.inbox.is_empty(), "inbox"),
+            (self.node.is_busy(), "node"),
+            (!self.log.letters.is_empty(), "letters of the log"),
+            (self.log.newest.is_some(), "log"),
+            (self.log.done.is_some(), "sync"),
+            (!self.sending.is_empty(), "trees"),
+            (self.seats.iter().any(|seat| !seat.inbox.is_empty()), "lanes"),
+        ];
+        waits.into_iter().filter_map(|(waits, what)| waits.then_some(what))
     }
 
     /// Requests that the lanes believe to be under way: none when all is quiet.

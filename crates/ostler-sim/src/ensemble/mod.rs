@@ -36,6 +36,8 @@ pub(crate) struct Report {
     pub snaps: u64,
     pub moved: u64,
     pub expired: u64,
+    pub one_lane: u64,
+    pub three_lanes: u64,
     pub simulated_us: u64,
 }
 
@@ -55,6 +57,8 @@ impl Report {
         self.snaps += other.snaps;
         self.moved += other.moved;
         self.expired += other.expired;
+        self.one_lane += other.one_lane;
+        self.three_lanes += other.three_lanes;
         self.simulated_us += other.simulated_us;
     }
 }
@@ -96,6 +100,8 @@ pub(crate) fn run(seed: u64, print: bool) -> Result<Report, Violation> {
         snaps: counts.snaps,
         moved: counts.moved,
         expired: counts.expired,
+        one_lane: u64::from(cluster.settings.node.lanes == 1),
+        three_lanes: u64::from(cluster.settings.node.lanes == 3),
         simulated_us: cluster.now_us,
     })
 }

@@ -3,9 +3,10 @@
 
 use ostler_client::session::State;
 use ostler_client::{Request, session::Ending};
+use ostler_zab::Standing;
 
 use super::cluster::{Cluster, Event};
-use super::settings::ClientPlan;
+use super::settings::{ClientPlan, place_of};
 use crate::check::{Violation, violation};
 use crate::client::{Client, Wish, micros};
 use crate::history::{History, Item};
@@ -72,6 +73,10 @@ impl Cluster {
         match patron.client.session.state() {
             State::Disconnected if patron.client.pipe.is_none() && retry => self.connect(id)?,
             State::Ended(_) if retry => {
+                // A session that is closed before it began leaves its connection to the driver.
+                if let Some(pipe) = self.patrons[id].client.pipe.take() {
+                    self.leave_pipe(pipe);
+                }
                 let Self { patrons, history, .. } = self;
                 patrons[id].client.renew(history);
                 self.trace.say(self.now_us, format_args!("c{id} begins a new session"));
@@ -158,6 +163,18 @@ impl Cluster {
         self.drain_client(id)
     }
 
+    /// Whether the leader of a client's server was deposed and neither knows it yet, or may have been since a time.
+    fn is_deposed(&self, id: usize, since_us: u64) -> bool {
+        let place = self.patrons[id].place;
+        let machine = &self.machines[place];
+        let leader = match machine.standing {
+            Standing::Leading { .. } => Some(place),
+            Standing::Following { leader, .. } => Some(place_of(leader)),
+            Standing::Looking | Standing::Solo => None,
+        };
+        leader.is_none() || leader != self.leader() || machine.standing_since_us > since_us
+    }
+
     /// Carries out what a client's session wants.
     pub(super) fn drain_client(&mut self, id: usize) -> Result<(), Violation> {
         let mut wishes = Vec::new();
@@ -168,8 +185,11 @@ impl Cluster {
         for at in known..self.history.sessions[story].items.len() {
             match &self.history.sessions[story].items[at] {
                 Item::Reply(place) => {
-                    self.trace.mix([self.now_us, 6, id as u64, *place as u64]);
-                    let op = &self.history.ops[*place];
+                    let place = *place;
+                    self.history.ops[place].by_deposed =
+                        self.is_deposed(id, self.history.ops[place].asked_us);
+                    self.trace.mix([self.now_us, 6, id as u64, place as u64]);
+                    let op = &self.history.ops[place];
                     self.trace
                         .say(self.now_us, format_args!("c{id} {place} {:?} is {:?}", op.request, op.outcome));
                 }

@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub sync_limit_ticks: u64,
     pub max_waiting_bytes: usize,
     pub force_snapshot: bool,
+    /// So many transactions fit into an epoch, if that is less than usual.
+    pub last_counter: Option<u32>,
     pub commit_log: Limit,
     pub log: LogOptions,
     pub snapshot: SnapshotOptions,
@@ -129,9 +131,10 @@ impl Settings {
         let observers = *rng.pick(&[0, 0, 0, 0, 0, 0, 1, 1, 2, 3]);
         let mut node = node_config(*rng.pick(&[1, 1, 2, 3]), seed);
         node.member = true;
-        node.tick_ms = *rng.pick(&[2000, 2000, 2000, 2000, 1000, 1000, 500, 500, 500, 200, 200, 50]);
-        if voters + observers <= 3 && rng.one_in(40) {
-            node.tick_ms = 20;
+        // Short ticks cost the most, since servers ping one another.
+        node.tick_ms = *rng.pick(&[2000, 2000, 2000, 2000, 2000, 1000, 1000, 1000, 500, 500, 200, 100]);
+        if voters + observers <= 3 && rng.one_in(20) {
+            node.tick_ms = *rng.pick(&[20, 50]);
         }
         let tick = i32::try_from(node.tick_ms).expect("small");
         node.min_session_timeout_ms = 2 * tick;
@@ -158,6 +161,18 @@ impl Settings {
             sync_every_bytes: *rng.pick(&[0, 1_000, 8 << 20]),
             ..SnapshotOptions::default()
         };
+        let init_limit_ticks = *rng.pick(&[3, 5, 10, 10, 20]);
+        let sync_limit_ticks = *rng.pick(&[2, 3, 5, 5, 10]);
+        let mut sync_us = *rng.pick(&[(20, 200), (50, 3_000), (50, 3_000), (1_000, 20_000)]);
+        let mut latency_us = *rng.pick(&[(20, 200), (50, 500), (50, 5_000), (1_000, 30_000)]);
+        // Where a tick is not long beside network and disk, no quorum can hold, and no session.
+        let tick_us = u64::from(node.tick_ms) * 1000;
+        if 10 * latency_us.1 > tick_us {
+            latency_us = (50, 500);
+        }
+        if 4 * sync_us.1 > sync_limit_ticks * tick_us {
+            sync_us = (50, 3_000);
+        }
         let (members, quorum) = draw_members(rng, voters, observers);
         let clients = draw_clients(rng, &node);
         Self {
@@ -165,10 +180,11 @@ impl Settings {
             observers,
             members,
             quorum,
-            init_limit_ticks: *rng.pick(&[3, 5, 10, 10, 20]),
-            sync_limit_ticks: *rng.pick(&[2, 3, 5, 5, 10]),
+            init_limit_ticks,
+            sync_limit_ticks,
             max_waiting_bytes: *rng.pick(&[100_000, 64 << 20]),
             force_snapshot: rng.one_in(10),
+            last_counter: rng.one_in(20).then(|| *rng.pick(&[20, 60, 150])),
             commit_log: Limit {
                 count: *rng.pick(&[2, 5, 5, 20, 100, 500]),
                 bytes: *rng.pick(&[2_000, 64 << 20, 64 << 20]),
@@ -177,8 +193,8 @@ impl Settings {
             snapshot,
             max_batch: *rng.pick(&[1, 5, 1000]),
             slice: (*rng.pick(&[2, 5, 20, 1000]), 4096),
-            sync_us: *rng.pick(&[(20, 200), (50, 3_000), (50, 3_000), (1_000, 20_000)]),
-            latency_us: *rng.pick(&[(20, 200), (50, 500), (50, 5_000), (1_000, 30_000)]),
+            sync_us,
+            latency_us,
             raw_packets: rng.one_in(4),
             choppy: *rng.pick(&[0, 0, 5, 30]),
             clients,
