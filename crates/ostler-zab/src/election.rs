@@ -159,6 +159,11 @@ impl Election {
         votes.filter(|(_, ballot)| ballot.leader == leader).map(|(server, _)| *server).collect()
     }
 
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn is_deciding(&self) -> bool {
+        self.decide_at_ms.is_some()
+    }
+
     pub(crate) fn deadline_ms(&self) -> u64 {
         self.decide_at_ms.map_or(self.resend_at_ms, |decide| decide.min(self.resend_at_ms))
     }

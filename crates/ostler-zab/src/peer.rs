@@ -136,6 +136,24 @@ impl Peer {
         self.core.last_counter = last_counter;
     }
 
+    /// Whether an election is over unless something new is heard.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn is_deciding(&self) -> bool {
+        matches!(&self.role, Role::Looking(election) if election.is_deciding())
+    }
+
+    /// Takes a role for the first one. Only where nothing is under way that an earlier one asked for.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn forget_generation(&mut self) {
+        self.core.generation = Generation(1);
+    }
+
+    /// The round of the last election.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn round(&self) -> i64 {
+        self.round
+    }
+
     /// Begins to look for a leader.
     pub fn start(&mut self, now_ms: u64) {
         self.settle(now_ms);

@@ -5,6 +5,14 @@
 mod actions;
 mod check;
 mod disk;
+mod explore;
+mod model;
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test may look at the clock and be told what to do by its environment"
+)]
+mod models;
 mod net;
 mod node;
 mod outputs;
@@ -24,6 +32,8 @@ mod tests;
 mod world;
 
 pub use actions::Action;
+pub use explore::{Found, Seen, explore};
+pub use model::{Bounds, Free, Model, State};
 pub use rng::Rng;
 pub use script::run as run_script;
 pub use swarm::{Outcome, run, trace};

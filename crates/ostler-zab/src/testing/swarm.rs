@@ -80,6 +80,7 @@ fn setup(rng: &mut Rng) -> Setup {
         kept: *rng.pick(&[2, 4, 100]),
         force_snapshot: rng.permille(50),
         last_counter: *rng.pick(&[u32::MAX - 1, u32::MAX - 1, u32::MAX - 1, 7]),
+        reuse_ids: false,
     }
 }
 
@@ -401,7 +402,7 @@ impl World {
         self.votes.contains_key(&(a, b)) && self.votes.contains_key(&(b, a))
     }
 
-    fn may_decide(&self, nodes: &[usize]) -> bool {
+    pub(super) fn may_decide(&self, nodes: &[usize]) -> bool {
         self.quorum.is_quorum(&nodes.iter().copied().map(super::world::server).collect())
             && nodes.iter().any(|node| self.quorum.weight(super::world::server(*node)) > 0)
     }

@@ -35,6 +35,8 @@ pub struct Setup {
     pub force_snapshot: bool,
     /// The last counter of an epoch that is used.
     pub last_counter: u32,
+    /// The ids of links that are gone are used again, so that states do not differ by a count.
+    pub reuse_ids: bool,
 }
 
 impl Default for Setup {
@@ -49,6 +51,7 @@ impl Default for Setup {
             kept: 100,
             force_snapshot: false,
             last_counter: u32::MAX - 1,
+            reuse_ids: false,
         }
     }
 }
@@ -431,8 +434,14 @@ impl World {
         if !reached {
             return self.input(node, Input::LeaderUnreachable { generation: dial.generation });
         }
-        self.nodes[node].dialed += 1;
-        let link = LinkId(node as u64 * 1_000_000 + self.nodes[node].dialed);
+        let number = |n: u64| LinkId(node as u64 * 1_000_000 + n);
+        let link = if self.setup.reuse_ids {
+            let mut free = (1..).map(number).filter(|link| !self.links.contains_key(link));
+            free.next().expect("few links stand")
+        } else {
+            self.nodes[node].dialed += 1;
+            number(self.nodes[node].dialed)
+        };
         self.links.insert(link, Link::new(node, dial.leader));
         self.input(node, Input::LeaderReached { link, generation: dial.generation });
     }
