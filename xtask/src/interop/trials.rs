@@ -48,7 +48,7 @@ struct Trial {
     run: fn(&mut Ensemble) -> Result<String>,
 }
 
-const TRIALS: [Trial; 11] = [
+const TRIALS: [Trial; 12] = [
     Trial { name: "a wiped follower of Java comes back", members: "OJO", config: &[], run: wiped_second },
     Trial { name: "a wiped follower of Ostler comes back", members: "JOJ", config: &[], run: wiped_second },
     Trial { name: "a majority is away and comes back", members: "OJO", config: &[], run: majority_away },
@@ -72,6 +72,12 @@ const TRIALS: [Trial; 11] = [
         run: from_elsewhere,
     },
     Trial { name: "big nodes", members: "JOJo", config: &[], run: big_nodes },
+    Trial {
+        name: "nodes as big as jute.maxbuffer was raised to",
+        members: "JOJo",
+        config: &["jute.maxbuffer=4194304"],
+        run: raised_buffer,
+    },
     Trial { name: "clients that are killed", members: "OJOo", config: &[], run: killed_clients },
     Trial {
         name: "groups and weights",
@@ -103,7 +109,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if wanted(words) {
         println!("==== {words}");
         let started = Instant::now();
-        table.push((words, "JJJj and OOOo", started.elapsed(), compare_words(&both)));
+        let ending = compare_words(&both);
+        table.push((words, "JJJj and OOOo", started.elapsed(), ending));
     }
     ensure!(!table.is_empty(), "no trial has that name");
     println!("| trial | members | time | result |\n|---|---|---|---|");
@@ -125,7 +132,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 fn attempt(trial: &Trial, both: &Kinds) -> Result<String> {
     let mut setup = setup(false);
-    setup.config.extend(trial.config.iter().map(|line| (*line).to_owned()));
+    for line in trial.config {
+        setup.config.push((*line).to_owned());
+        if line.starts_with("jute.") {
+            // Java knows it as a property only.
+            setup.java_flags.push(format!("-D{line}"));
+        }
+    }
     let mut ensemble = Ensemble::new("trial", &kinds(trial.members, &both.java, &both.ours), &setup)?;
     let ending = (trial.run)(&mut ensemble).and_then(|note| {
         ensemble.await_all()?;
@@ -272,19 +285,27 @@ fn from_elsewhere(ensemble: &mut Ensemble) -> Result<String> {
 }
 
 fn big_nodes(ensemble: &mut Ensemble) -> Result<String> {
+    // As much as a packet of the default size can take beside its other fields.
+    carry(ensemble, 1_040_000, 1_100_000)
+}
+
+fn raised_buffer(ensemble: &mut Ensemble) -> Result<String> {
+    carry(ensemble, 4_100_000, 4_250_000)
+}
+
+/// Nodes of this size get everywhere, by every way; one that is too big breaks the connection and nothing else.
+fn carry(ensemble: &mut Ensemble, size: usize, too_big: usize) -> Result<String> {
     ensemble.form(3)?;
     let ids = ensemble.ids();
-    // As much as a packet of the default size can take beside its other fields.
-    let big = vec![b'x'; 1_040_000];
+    let big = vec![b'x'; size];
     let mut made = Vec::new();
     for id in &ids {
         let mut client = Client::connect(ensemble.member(*id).address)?;
         let path = format!("/big-{id}");
         create(&mut client, &path, &big, 0)?;
         made.push(path);
-        let too_big =
-            client.call(op::CREATE, &fill::create("/too-big", Some(&[0; 1_100_000]), &open_acl(), 0));
-        ensure!(too_big.is_err(), "member {id} took a request that is too long");
+        let body = fill::create("/too-big", Some(&vec![0; too_big]), &open_acl(), 0);
+        ensure!(client.call(op::CREATE, &body).is_err(), "member {id} took a request that is too long");
     }
     // By a difference, then by a whole tree.
     ensemble.await_level()?;
@@ -311,7 +332,7 @@ fn big_nodes(ensemble: &mut Ensemble) -> Result<String> {
         }
         client.close()?;
     }
-    Ok(format!("{} nodes of 1 MB", made.len()))
+    Ok(format!("{} nodes of {size} bytes", made.len()))
 }
 
 fn killed_clients(ensemble: &mut Ensemble) -> Result<String> {
