@@ -35,7 +35,7 @@ enum Ending {
 /// One stage: its name and what it does.
 type Stage = (&'static str, fn(&Options) -> Result<Ending>);
 
-const STAGES: [Stage; 12] = [
+const STAGES: [Stage; 13] = [
     ("fmt", fmt),
     ("clippy", clippy),
     ("doc", doc),
@@ -48,6 +48,7 @@ const STAGES: [Stage; 12] = [
     ("shell", shell),
     ("differential", differential),
     ("sim", sim),
+    ("chaos", chaos),
 ];
 
 /// Runs all stages and prints the table.
@@ -188,6 +189,15 @@ fn sim(_: &Options) -> Result<Ending> {
     let most = numbers(line).max().unwrap_or(0);
     ensure!(most >= 2_000, "fewer than 2000 recoveries: {line}");
     Ok(Ending::Pass(line.trim().to_owned()))
+}
+
+fn chaos(_: &Options) -> Result<Ending> {
+    let text = xtask(&["chaos", "--rounds", "4", "--seconds", "12"])?;
+    if let Some(line) = text.lines().find(|line| line.starts_with("SKIPPED chaos")) {
+        return Ok(Ending::Skipped(line.to_owned()));
+    }
+    let line = text.lines().find(|line| line.starts_with("chaos: ")).context("no counts were printed")?;
+    Ok(Ending::Pass(line.to_owned()))
 }
 
 // ---- running things

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "a command-line tool talks on its standard output")]
 
 mod apache;
+mod chaos;
 mod ci;
 mod differential;
 mod ensemble;
@@ -47,6 +48,15 @@ enum Task {
         cargo xtask fuzz --target lane --runs 1000000 --minimise"
     )]
     Fuzz(fuzz::Options),
+    /// Run ensembles of real servers through real faults, and judge what their clients saw by the servers' logs.
+    #[command(
+        after_help = "Examples:\n  cargo xtask chaos                                     (20 rounds of 20 s)\n  \
+        cargo xtask chaos --rounds 4 --seconds 12             (a short run)\n  \
+        cargo xtask chaos --seed 7 --round 3                  (repeat a round)\n  \
+        cargo xtask chaos --shape JJJ --rounds 5              (check the checker: Apache's servers alone)\n\n\
+        Needs root: every round makes network, mount and process namespaces of its own, which end with it."
+    )]
+    Chaos(chaos::Options),
     /// Check who imports whom, what pure crates mention, how files open and where links lead.
     Tidy,
     /// Run everything that CI runs and print one table.
@@ -64,6 +74,7 @@ fn main() -> ExitCode {
         Task::Differential(options) => differential::run(&options),
         Task::Interop(options) => interop::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Chaos(options) => chaos::run(&options),
         Task::Tidy => tidy::run().map(drop),
         Task::Ci(options) => ci::run(&options),
     };

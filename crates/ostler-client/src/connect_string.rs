@@ -91,9 +91,11 @@ fn host(text: &str) -> Option<Host> {
 }
 
 /// Puts paths below the chroot and takes them out again.
+#[cfg(feature = "driver")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Chroot(pub(crate) String);
 
+#[cfg(feature = "driver")]
 impl Chroot {
     /// The path as the server knows it.
     pub(crate) fn absolute(&self, path: &str) -> String {

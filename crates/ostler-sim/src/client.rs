@@ -12,7 +12,7 @@ use crate::workload::Habits;
 
 /// A client.
 #[derive(Debug)]
-pub(crate) struct Client {
+pub struct Client {
     /// The session, as users have it.
     pub session: Session,
     /// Its place in the history.
@@ -38,7 +38,7 @@ pub(crate) struct Client {
 
 /// What the world has to do for a client.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub enum Wish {
     /// Send these bytes.
     Send(Vec<u8>),
     /// Close the connection.
@@ -47,7 +47,7 @@ pub(crate) enum Wish {
 
 impl Client {
     /// A client that never connected.
-    pub(crate) fn new(timeout_ms: u64, habits: Option<Habits>, history: &mut History) -> Self {
+    pub fn new(timeout_ms: u64, habits: Option<Habits>, history: &mut History) -> Self {
         let mut client = Self {
             session: Session::new(options(timeout_ms)),
             story: 0,
@@ -66,7 +66,7 @@ impl Client {
     }
 
     /// After the end of a session: another one.
-    pub(crate) fn renew(&mut self, history: &mut History) {
+    pub fn renew(&mut self, history: &mut History) {
         self.session = Session::new(options(self.timeout_ms));
         self.ops.clear();
         self.unsent.clear();
@@ -74,12 +74,12 @@ impl Client {
     }
 
     /// How many requests wait for their end.
-    pub(crate) fn pending(&self) -> usize {
+    pub fn pending(&self) -> usize {
         self.ops.len()
     }
 
     /// Asks for something. Its place in the history, or `None` if the session does not take it.
-    pub(crate) fn submit(&mut self, now_us: u64, request: Request, history: &mut History) -> Option<usize> {
+    pub fn submit(&mut self, now_us: u64, request: Request, history: &mut History) -> Option<usize> {
         let id = self.session.submit(micros(now_us), &request).ok()?;
         let place = history.ops.len();
         let floor = history.told;
@@ -99,14 +99,14 @@ impl Client {
     }
 
     /// A connection was made.
-    pub(crate) fn connected(&mut self, now_us: u64, pipe: usize) {
+    pub fn connected(&mut self, now_us: u64, pipe: usize) {
         self.pipe = Some(pipe);
         self.handshake = true;
         self.session.handle_connected(micros(now_us));
     }
 
     /// Takes what the session wants; an error is a reason that no server of ours may give.
-    pub(crate) fn drain(
+    pub fn drain(
         &mut self,
         now_us: u64,
         history: &mut History,
@@ -132,7 +132,7 @@ impl Client {
     }
 
     /// Whether it waits for nothing: connected, or over.
-    pub(crate) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.dead || (self.pending() == 0 && self.session.state() == State::Connected)
     }
 
@@ -204,7 +204,7 @@ impl Client {
 
 /// Time as the session takes it.
 #[must_use]
-pub(crate) fn micros(now_us: u64) -> Duration {
+pub fn micros(now_us: u64) -> Duration {
     Duration::from_micros(now_us)
 }
 

@@ -8,7 +8,7 @@ use ostler_wire::{Code, SessionId, Zxid};
 
 /// One request of a client.
 #[derive(Debug)]
-pub(crate) struct Op {
+pub struct Op {
     /// Which session, by its place in [`History::sessions`].
     pub owner: usize,
     /// What was asked.
@@ -29,7 +29,7 @@ pub(crate) struct Op {
 
 /// How a request went out.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sent {
+pub struct Sent {
     /// The session.
     pub session: SessionId,
     /// The xid.
@@ -40,7 +40,7 @@ pub(crate) struct Sent {
 
 /// What became of a request.
 #[derive(Debug, Clone)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Nothing yet.
     Open,
     /// The server answered.
@@ -58,7 +58,7 @@ pub(crate) enum Outcome {
 
 /// Something that a session was told.
 #[derive(Debug)]
-pub(crate) enum Item {
+pub enum Item {
     /// A request was answered, by its place in [`History::ops`].
     Reply(usize),
     /// A watch fired.
@@ -80,7 +80,7 @@ pub(crate) enum Item {
 
 /// The story of one client session.
 #[derive(Debug, Default)]
-pub(crate) struct SessionStory {
+pub struct SessionStory {
     /// What it was told, in order.
     pub items: Vec<Item>,
     /// The session id, once there is one.
@@ -93,7 +93,7 @@ pub(crate) struct SessionStory {
 
 /// An expiry: the server closed a session that had not asked for it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Expiry {
+pub struct Expiry {
     /// The session.
     pub session: SessionId,
     /// When it was decided, in monotonic microseconds.
@@ -102,7 +102,7 @@ pub(crate) struct Expiry {
 
 /// Everything that the clients of a world saw.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub struct History {
     /// Requests.
     pub ops: Vec<Op>,
     /// Sessions.
@@ -115,18 +115,22 @@ pub(crate) struct History {
     pub many_servers: bool,
     /// When leaders were established, in monotonic microseconds.
     pub led_at_us: Vec<u64>,
+    /// From when to when leaders may have changed, where nobody saw it as it happened: a sync that overlaps with it
+    /// may have been answered by a leader that did not know yet that it was one no more.
+    pub unsettled_us: Vec<(u64, u64)>,
 }
 
 impl History {
     /// Whether a leader was established between two times, or shortly before.
     #[must_use]
-    pub(crate) fn leader_changed(&self, from_us: u64, to_us: u64) -> bool {
+    pub fn leader_changed(&self, from_us: u64, to_us: u64) -> bool {
         self.led_at_us.iter().any(|at| (from_us..=to_us).contains(at))
+            || self.unsettled_us.iter().any(|(begin, end)| *begin <= to_us && from_us <= *end)
     }
 
     /// How many requests were answered.
     #[must_use]
-    pub(crate) fn answered(&self) -> usize {
+    pub fn answered(&self) -> usize {
         self.ops.iter().filter(|op| matches!(op.outcome, Outcome::Answered { .. })).count()
     }
 }

@@ -3,15 +3,10 @@
 //! `cargo sim` runs every scenario of one server with every crash; `cargo sim --seeds 1000` searches at random among
 //! whole ensembles.
 
-mod check;
-mod client;
 mod cpu;
 mod crash;
 mod ensemble;
-mod history;
-mod model;
 mod net;
-mod rng;
 mod scenarios;
 mod search;
 mod server;
@@ -19,7 +14,6 @@ mod swarm;
 #[cfg(test)]
 mod tests;
 mod trace;
-mod workload;
 mod world;
 mod zoo;
 
@@ -29,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
+use ostler_sim::{check, client, history, model, rng, workload};
 
 /// Simulates servers with their disks and their clients, from a seed.
 ///

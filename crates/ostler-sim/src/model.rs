@@ -14,7 +14,7 @@ use ostler_wire::{Code, OpCode, SessionId, Stat, Zxid};
 
 /// How a node ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub enum Owner {
     /// By a delete only.
     Nobody,
     /// With a session.
@@ -27,7 +27,7 @@ pub(crate) enum Owner {
 
 /// A node.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
+pub struct Node {
     /// The data.
     pub data: Option<Bytes>,
     /// Who may do what, as a list of permissions and ids.
@@ -44,7 +44,7 @@ pub(crate) struct Node {
 
 /// Something a watch can be told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Change {
+pub struct Change {
     /// By which transaction.
     pub zxid: Zxid,
     /// What: created, deleted, data changed, or children changed.
@@ -55,7 +55,7 @@ pub(crate) struct Change {
 
 /// The tree and the sessions at one zxid.
 #[derive(Debug, Clone)]
-pub(crate) struct Model {
+pub struct Model {
     nodes: BTreeMap<String, Node>,
     sessions: BTreeMap<SessionId, i32>,
     zxid: Zxid,
@@ -71,7 +71,7 @@ impl Default for Model {
 impl Model {
     /// The tree of an empty database.
     #[must_use]
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let mut nodes = BTreeMap::new();
         let mut put = |path: &str, acl: Vec<Acl>, aversion: i32, children: &[&str]| {
             let count = i32::try_from(children.len()).expect("three at most");
@@ -92,61 +92,61 @@ impl Model {
 
     /// The newest transaction.
     #[must_use]
-    pub(crate) fn zxid(&self) -> Zxid {
+    pub fn zxid(&self) -> Zxid {
         self.zxid
     }
 
     /// The digest that the newest transaction with one says.
     #[must_use]
-    pub(crate) fn digest(&self) -> Option<i64> {
+    pub fn digest(&self) -> Option<i64> {
         self.digest
     }
 
     /// A node.
     #[must_use]
-    pub(crate) fn node(&self, path: &str) -> Option<&Node> {
+    pub fn node(&self, path: &str) -> Option<&Node> {
         self.nodes.get(path)
     }
 
     /// What clients see of a node's bookkeeping.
     #[must_use]
-    pub(crate) fn stat(&self, path: &str) -> Option<Stat> {
+    pub fn stat(&self, path: &str) -> Option<Stat> {
         self.nodes.get(path).map(Node::seen)
     }
 
     /// All nodes, by path.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
+    pub fn nodes(&self) -> impl Iterator<Item = (&str, &Node)> {
         self.nodes.iter().map(|(path, node)| (path.as_str(), node))
     }
 
     /// All sessions and their timeouts.
-    pub(crate) fn sessions(&self) -> impl Iterator<Item = (SessionId, i32)> + '_ {
+    pub fn sessions(&self) -> impl Iterator<Item = (SessionId, i32)> + '_ {
         self.sessions.iter().map(|(id, timeout)| (*id, *timeout))
     }
 
     /// Whether a session is known.
     #[must_use]
-    pub(crate) fn has_session(&self, id: SessionId) -> bool {
+    pub fn has_session(&self, id: SessionId) -> bool {
         self.sessions.contains_key(&id)
     }
 
     /// The ephemerals of a session.
     #[must_use]
-    pub(crate) fn ephemerals(&self, id: SessionId) -> Vec<String> {
+    pub fn ephemerals(&self, id: SessionId) -> Vec<String> {
         let owned = self.nodes.iter().filter(|(_, node)| node.owner == Owner::Session(id));
         owned.map(|(path, _)| path.clone()).collect()
     }
 
     /// How many nodes are below a node.
     #[must_use]
-    pub(crate) fn count_below(&self, path: &str) -> usize {
+    pub fn count_below(&self, path: &str) -> usize {
         let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
         self.nodes.keys().filter(|other| other.starts_with(&prefix) && other.as_str() != path).count()
     }
 
     /// What a request must become here: a transaction, or the code of its refusal.
     #[must_use]
-    pub(crate) fn decide(&self, write: &Write, session: SessionId, time_ms: i64) -> Txn {
+    pub fn decide(&self, write: &Write, session: SessionId, time_ms: i64) -> Txn {
         let decided = match write {
             Write::Multi(parts) => Ok(self.decide_multi(parts, session, time_ms)),
             one => self.decide_one(one, session, time_ms),
@@ -155,7 +155,7 @@ impl Model {
     }
 
     /// Applies a transaction; an error says why it cannot be one that a correct server logged here.
-    pub(crate) fn apply(&mut self, entry: &TxnEntry, changes: &mut Vec<Change>) -> Result<(), String> {
+    pub fn apply(&mut self, entry: &TxnEntry, changes: &mut Vec<Change>) -> Result<(), String> {
         let header = &entry.header;
         if header.zxid <= self.zxid {
             return Err(format!("zxid {} after {}", header.zxid, self.zxid));
@@ -413,7 +413,7 @@ fn plain_acl(acl: Option<&[RawAcl]>) -> Vec<Acl> {
 
 /// The path of the parent; the root is its own.
 #[must_use]
-pub(crate) fn parent_of(path: &str) -> &str {
+pub fn parent_of(path: &str) -> &str {
     match path.rsplit_once('/') {
         Some(("", _)) | None => "/",
         Some((parent, _)) => parent,

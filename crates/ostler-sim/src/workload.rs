@@ -11,7 +11,7 @@ use crate::rng::Rng;
 
 /// The habits of a client.
 #[derive(Debug, Clone)]
-pub(crate) struct Habits {
+pub struct Habits {
     /// How many requests it keeps under way.
     pub depth: usize,
     /// Percent of requests that are writes.
@@ -30,7 +30,7 @@ pub(crate) struct Habits {
 
 impl Habits {
     /// Habits of a client of a random world.
-    pub(crate) fn draw(rng: &mut Rng, lifetimes: bool) -> Self {
+    pub fn draw(rng: &mut Rng, lifetimes: bool) -> Self {
         Self {
             depth: *rng.pick(&[1, 1, 2, 4, 16, 64]),
             writes: *rng.pick(&[10, 30, 50, 80, 100]),
@@ -43,7 +43,7 @@ impl Habits {
     }
 
     /// The next request. `serial` makes its value one that no other request has.
-    pub(crate) fn request(&self, rng: &mut Rng, serial: usize) -> Request {
+    pub fn request(&self, rng: &mut Rng, serial: usize) -> Request {
         if rng.percent(self.writes) { self.write(rng, serial) } else { Request::Read(self.read(rng)) }
     }
 

@@ -15,12 +15,7 @@ use crate::model::Model;
 type Answer = Result<Response, Code>;
 
 /// Whether a read was answered as the model, which is at the zxid of the answer, would.
-pub(crate) fn check_read(
-    model: &Model,
-    session: SessionId,
-    read: &Read<'_>,
-    got: &Answer,
-) -> Result<(), Violation> {
+pub fn check_read(model: &Model, session: SessionId, read: &Read<'_>, got: &Answer) -> Result<(), Violation> {
     let expected = match read {
         Read::Exists { path, .. } => model.stat(path).map(Response::Stat).ok_or(Code::NoNode),
         Read::GetData { path, .. } => data(model, path).map(|(data, stat)| Response::Data { data, stat }),
@@ -58,12 +53,7 @@ pub(crate) fn check_read(
 }
 
 /// Whether a write was answered as its transaction says; `model` is after it.
-pub(crate) fn check_write(
-    model: &Model,
-    write: &Write,
-    entry: &TxnEntry,
-    got: &Answer,
-) -> Result<(), Violation> {
+pub fn check_write(model: &Model, write: &Write, entry: &TxnEntry, got: &Answer) -> Result<(), Violation> {
     let expected: Answer = match (&entry.txn, write.op()) {
         (Txn::Error { code }, _) => Err(Code::from_int(*code).unwrap_or(Code::SystemError)),
         (Txn::Create(create), OpCode::Create) => Ok(Response::Path(create.path.clone())),
@@ -170,6 +160,6 @@ fn sorted(answer: &Answer) -> Answer {
 
 /// Whether this is a request that becomes a transaction.
 #[must_use]
-pub(crate) fn is_write(request: &Request) -> bool {
+pub fn is_write(request: &Request) -> bool {
     matches!(request, Request::Write(_))
 }

@@ -14,7 +14,7 @@ use crate::history::{History, Item, Op, Outcome};
 use crate::model::{Change, Model};
 
 /// Judges a whole history; `truth` is every transaction that was agreed, oldest first.
-pub(crate) fn check(truth: &[TxnEntry], history: &History) -> Result<(), Violation> {
+pub fn check(truth: &[TxnEntry], history: &History) -> Result<(), Violation> {
     let changes = replay(truth, history)?;
     for (place, story) in history.sessions.iter().enumerate() {
         check_order(place, &story.items, &history.ops)?;

@@ -1,14 +1,14 @@
 //! The judges. None of them searches: every reply carries a zxid, so what it must have been is read off the one
 //! sequence of transactions.
 
-pub(crate) mod answers;
-pub(crate) mod clients;
-pub(crate) mod state;
-pub(crate) mod watches;
+pub mod answers;
+pub mod clients;
+pub mod state;
+pub mod watches;
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Violation(pub String);
+pub struct Violation(pub String);
 
 impl std::fmt::Display for Violation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -17,7 +17,8 @@ impl std::fmt::Display for Violation {
 }
 
 /// Makes a violation from a text.
+#[macro_export]
 macro_rules! violation {
     ($($arg:tt)*) => { $crate::check::Violation(format!($($arg)*)) };
 }
-pub(crate) use violation;
+pub use violation;

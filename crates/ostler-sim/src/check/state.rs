@@ -8,7 +8,7 @@ use crate::model::Model;
 
 /// Compares in full and says what differs. Left out is what is in the node of the configuration: that is a server's
 /// own view of the members, which the model does not know.
-pub(crate) fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
+pub fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
     if store.last_zxid() != model.zxid() {
         return Err(violation!("the tree is at {}, the model at {}", store.last_zxid(), model.zxid()));
     }
@@ -57,7 +57,7 @@ pub(crate) fn compare(store: &Store, model: &Model) -> Result<(), Violation> {
 }
 
 /// The tree's own sums: its digest against the one that the newest transaction says, and what replay found.
-pub(crate) fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
+pub fn check_sums(store: &Store, digest: Option<i64>) -> Result<(), Violation> {
     let check = store.digest_check();
     if check.mismatches > 0 {
         return Err(violation!(
