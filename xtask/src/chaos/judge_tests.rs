@@ -89,7 +89,8 @@ impl Scene {
         let request = Request::create(path, "data", &Acl::open(), mode);
         let (zxid, txn) = self.write(place, request.clone());
         let Txn::Create(create) = txn else { panic!("it is created") };
-        self.op(place, request, zxid, Response::Path(create.path))
+        let stat = self.model.stat(&create.path).unwrap();
+        self.op(place, request, zxid, Response::Created { path: create.path, stat })
     }
 
     fn set(&mut self, place: usize, path: &str) -> usize {

@@ -15,15 +15,15 @@ use ostler_store::names;
 use ostler_store::sim::SimDisk;
 use ostler_store::{Dir, FilePath, Named};
 use ostler_wire::Zxid;
-use ostler_wire::txn::TxnEntry;
+use ostler_wire::txn::{Txn, TxnEntry};
 
 /// What the logs of a member say.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Book {
     /// What a start would find, in order.
     pub(super) current: Vec<(Zxid, Bytes)>,
-    /// What was put aside.
-    pub(super) aside: Vec<(Zxid, Bytes)>,
+    /// What was put aside, file by file.
+    pub(super) aside: Vec<Vec<(Zxid, Bytes)>>,
     /// The zxids that snapshots begin at.
     pub(super) snapshots: BTreeSet<Zxid>,
 }
@@ -60,8 +60,10 @@ pub(super) fn read(disk: &SimDisk) -> Result<Book> {
     for path in names::superseded(disk)? {
         let Some((_, hex)) = path.name.rsplit_once("log.") else { continue };
         let Ok(zxid) = i64::from_str_radix(hex, 16) else { continue };
+        let mut records = Vec::new();
         // It may have been put aside because it was damaged.
-        let _ = read_log(disk, &named(path, Zxid(zxid)), &mut book.aside);
+        let _ = read_log(disk, &named(path, Zxid(zxid)), &mut records);
+        book.aside.push(records);
     }
     book.snapshots = names::snapshots(disk)?.into_iter().map(|snapshot| snapshot.zxid).collect();
     Ok(book)
@@ -90,15 +92,22 @@ pub(super) fn unite(books: &[Book]) -> Result<Truth> {
             );
         }
         current.extend(book.current.iter().map(|(zxid, _)| *zxid));
-        for (zxid, bytes) in book.current.iter().chain(&book.aside) {
+        for (zxid, bytes) in book.current.iter().chain(book.aside.iter().flatten()) {
             match known.get(zxid) {
-                Some((other, copy)) if *copy != bytes => bail!(
-                    "{zxid} is one transaction at member {} and another at member {}:\n  {:?}\n  {:?}",
-                    other + 1,
-                    member + 1,
-                    TxnEntry::decode(copy),
-                    TxnEntry::decode(bytes)
-                ),
+                Some((other, copy)) if *copy != bytes => match better_of(copy, bytes) {
+                    Some(first) => {
+                        if !first {
+                            known.insert(*zxid, (member, bytes));
+                        }
+                    }
+                    None => bail!(
+                        "{zxid} is one transaction at member {} and another at member {}:\n  {:?}\n  {:?}",
+                        other + 1,
+                        member + 1,
+                        TxnEntry::decode(copy),
+                        TxnEntry::decode(bytes)
+                    ),
+                },
                 Some(_) => {}
                 None => {
                     known.insert(*zxid, (member, bytes));
@@ -141,12 +150,28 @@ pub(super) fn unite(books: &[Book]) -> Result<Truth> {
     Ok(truth)
 }
 
+/// Whether the first of two copies is the one to go by, if they are one transaction all the same. When a multi has
+/// failed, Apache's server turns the parts before the failure into errors as it applies it, in memory and without
+/// their bodies; whom it later brings up to date from memory logs those: an error whose code is the length of a path.
+fn better_of(left: &Bytes, right: &Bytes) -> Option<bool> {
+    let (left, right) = (TxnEntry::decode(left).ok()?, TxnEntry::decode(right).ok()?);
+    let (Txn::Multi(these), Txn::Multi(those)) = (&left.txn, &right.txn) else { return None };
+    let is_overwritten = |part: &Txn| matches!(part, Txn::Error { code } if *code > 0);
+    let fits = |(this, that): (&Txn, &Txn)| this == that || is_overwritten(this) || is_overwritten(that);
+    let is_same = (left.header == right.header && left.digest == right.digest)
+        && (left.txn.is_failed_multi() && right.txn.is_failed_multi())
+        && (these.len() == those.len() && these.iter().zip(those).all(fits));
+    is_same.then(|| !these.iter().any(is_overwritten))
+}
+
 /// Where each epoch ended, and the member that says so, from whoever went from one to the next without a tree from a
-/// leader in between.
+/// leader in between. The first transaction of an epoch is written by those only that its leader brought up to date
+/// with a quorum behind it, so that holds for logs that were put aside later as well.
 fn ends_of_epochs(books: &[Book]) -> Result<BTreeMap<u32, (u32, usize)>> {
     let mut ends: BTreeMap<u32, (u32, usize)> = BTreeMap::new();
     for (member, book) in books.iter().enumerate() {
-        for pair in book.current.windows(2) {
+        let aside = book.aside.iter().flat_map(|records| records.windows(2));
+        for pair in book.current.windows(2).chain(aside) {
             let (before, after) = (pair[0].0, pair[1].0);
             let by_snapshot = book.snapshots.range(before..after).any(|zxid| *zxid > before);
             if before.epoch() == after.epoch() || after.counter() != 1 || by_snapshot {
@@ -172,7 +197,7 @@ mod tests {
     use super::*;
 
     use ostler_wire::SessionId;
-    use ostler_wire::txn::{Txn, TxnHeader};
+    use ostler_wire::txn::TxnHeader;
 
     fn entry(epoch: u32, counter: u32, session: i64) -> (Zxid, Bytes) {
         let zxid = Zxid::new(epoch, counter);
@@ -197,6 +222,30 @@ mod tests {
     #[test]
     fn a_zxid_is_one_transaction() {
         assert!(unite(&[book(&[entry(1, 1, 1)]), book(&[entry(1, 1, 2)])]).is_err());
+    }
+
+    #[test]
+    fn a_failed_multi_may_have_lost_its_first_parts() {
+        let multi = |parts: Vec<Txn>| {
+            let zxid = Zxid::new(1, 1);
+            let header = TxnHeader { session: SessionId(1), cxid: 1, zxid, time_ms: 5 };
+            let mut bytes = Vec::new();
+            TxnEntry { header, txn: Txn::Multi(parts), digest: None }.encode(&mut bytes);
+            (zxid, Bytes::from(bytes))
+        };
+        let whole = multi(vec![Txn::Delete { path: "/a".to_owned() }, Txn::Error { code: -101 }]);
+        let overwritten = multi(vec![Txn::Error { code: 2 }, Txn::Error { code: -101 }]);
+        let another = multi(vec![Txn::Delete { path: "/b".to_owned() }, Txn::Error { code: -101 }]);
+        for books in [
+            [book(&[whole.clone()]), book(&[overwritten.clone()])],
+            [book(&[overwritten]), book(&[whole.clone()])],
+        ] {
+            let truth = unite(&books).unwrap();
+            assert!(
+                matches!(&truth.entries[0].txn, Txn::Multi(parts) if matches!(parts[0], Txn::Delete { .. }))
+            );
+        }
+        assert!(unite(&[book(&[whole]), book(&[another])]).is_err());
     }
 
     #[test]
