@@ -52,7 +52,7 @@ impl Scene {
     }
 
     fn order(&mut self, session: SessionId, cxid: i32, txn: Txn) -> Zxid {
-        let last = self.truth.last().map_or(Zxid::new(1, 0), |entry| entry.header.zxid);
+        let last = self.truth.last().map_or_else(|| Zxid::new(1, 0), |entry| entry.header.zxid);
         self.now_ms += STEP_MS;
         let header = TxnHeader { session, cxid, zxid: last.next(), time_ms: self.now_ms };
         let entry = TxnEntry { header, txn, digest: None };

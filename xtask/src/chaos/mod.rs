@@ -177,7 +177,7 @@ fn run_outside(
         let from = lines
             .iter()
             .rposition(|line| line.starts_with("error: "))
-            .unwrap_or(lines.len().saturating_sub(5));
+            .unwrap_or_else(|| lines.len().saturating_sub(5));
         bail!("{}", lines[from..].join("\n"));
     }
     let text = std::fs::read_to_string(home.join(round::RESULT))?;

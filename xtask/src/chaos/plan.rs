@@ -101,7 +101,7 @@ impl Plan {
             deck.swap(place, dealer.index(place + 1));
         }
         let middle = deck.len() / 2;
-        deck.rotate_left(if round % 2 == 0 { 0 } else { middle });
+        deck.rotate_left(if round.is_multiple_of(2) { 0 } else { middle });
         for turn in 0..60 {
             episodes.push(Episode {
                 class: deck[turn % deck.len()],
@@ -110,7 +110,7 @@ impl Plan {
                 seed: rng.draw(),
             });
         }
-        Self { shape, lanes: if round % 2 == 0 { 1 } else { 3 }, episodes, seed: rng.draw() }
+        Self { shape, lanes: if round.is_multiple_of(2) { 1 } else { 3 }, episodes, seed: rng.draw() }
     }
 }
 

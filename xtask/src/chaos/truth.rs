@@ -236,16 +236,14 @@ mod tests {
         let whole = multi(vec![Txn::Delete { path: "/a".to_owned() }, Txn::Error { code: -101 }]);
         let overwritten = multi(vec![Txn::Error { code: 2 }, Txn::Error { code: -101 }]);
         let another = multi(vec![Txn::Delete { path: "/b".to_owned() }, Txn::Error { code: -101 }]);
-        for books in [
-            [book(&[whole.clone()]), book(&[overwritten.clone()])],
-            [book(&[overwritten]), book(&[whole.clone()])],
-        ] {
+        let (whole, overwritten) = (book(&[whole]), book(&[overwritten]));
+        for books in [[whole.clone(), overwritten.clone()], [overwritten, whole.clone()]] {
             let truth = unite(&books).unwrap();
             assert!(
                 matches!(&truth.entries[0].txn, Txn::Multi(parts) if matches!(parts[0], Txn::Delete { .. }))
             );
         }
-        assert!(unite(&[book(&[whole]), book(&[another])]).is_err());
+        assert!(unite(&[whole, book(&[another])]).is_err());
     }
 
     #[test]

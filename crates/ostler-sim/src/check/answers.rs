@@ -145,6 +145,7 @@ fn sorted(answer: &Answer) -> Answer {
     };
     match answer {
         Ok(Response::Children { names, stat }) => Ok(Response::Children { names: sort(names), stat: *stat }),
+        Ok(Response::Ephemerals(paths)) => Ok(Response::Ephemerals(sort(paths))),
         Ok(Response::Multi(results)) => Ok(Response::Multi(
             results
                 .iter()
