@@ -11,14 +11,33 @@ use super::member::Member;
 use super::net::{Filter, Net, client_address, server_address};
 use super::plan::{Class, Episode};
 
-/// Begins a fault; says in a few words what was done to whom, or `None` if there was nobody to do it to.
+/// Begins a fault, and the other at the same time; says of each in a few words what was done to whom.
 pub(super) fn begin(
     episode: &Episode,
+    without: &[Class],
+    members: &mut [Member],
+    net: &mut Net,
+    clients: usize,
+) -> Result<Vec<(Class, String)>> {
+    let mut rng = Rng::new(episode.seed);
+    let mut done = Vec::new();
+    let also = episode.also.filter(|class| !without.contains(class));
+    for class in [Some(episode.class), also].into_iter().flatten() {
+        if let Some(what) = begin_one(class, &mut rng, members, net, clients)? {
+            done.push((class, what));
+        }
+    }
+    Ok(done)
+}
+
+/// `None` if there was nobody to do it to.
+fn begin_one(
+    class: Class,
+    rng: &mut Rng,
     members: &mut [Member],
     net: &mut Net,
     clients: usize,
 ) -> Result<Option<String>> {
-    let mut rng = Rng::new(episode.seed);
     let count = members.len();
     let leader = leader_of(members);
     // Leaders are where it hurts: half of the time one of them is hit.
@@ -30,9 +49,9 @@ pub(super) fn begin(
     let name = |places: &[usize]| {
         places.iter().map(|place| format!("{}{}", place + 1, mark(*place))).collect::<Vec<_>>().join(" ")
     };
-    match episode.class {
+    match class {
         Class::Kill => {
-            let whom = draw_victims(&mut rng, one, count);
+            let whom = draw_victims(rng, one, count);
             for place in &whom {
                 members[*place].kill()?;
             }
@@ -40,7 +59,7 @@ pub(super) fn begin(
         }
         Class::PowerCut => {
             // Apache's server syncs neither its snapshots nor its renames: what that loses would be its own.
-            let mut whom = draw_victims(&mut rng, one, count);
+            let mut whom = draw_victims(rng, one, count);
             whom.retain(|place| members[*place].is_ostler());
             if whom.is_empty() {
                 whom.extend(members.iter().position(Member::is_ostler));
@@ -65,15 +84,15 @@ pub(super) fn begin(
             Ok(Some(name(&[one])))
         }
         Class::Halves => {
-            let mut places = shuffled(&mut rng, count);
+            let mut places = shuffled(rng, count);
             let near = places.split_off(count / 2);
-            part(net, &places, &near, &mut rng, clients)?;
+            part(net, &places, &near, rng, clients)?;
             Ok(Some(format!("{} | {}", name(&places), name(&near))))
         }
         Class::LeaderAlone => {
             let place = leader.unwrap_or(one);
             let others: Vec<usize> = (0..count).filter(|other| *other != place).collect();
-            part(net, &[place], &others, &mut rng, clients)?;
+            part(net, &[place], &others, rng, clients)?;
             Ok(Some(name(&[place])))
         }
         Class::OneWay => {
@@ -89,7 +108,7 @@ pub(super) fn begin(
             Ok(Some(format!("{} is {}", name(&[one]), if is_deaf { "deaf" } else { "mute" })))
         }
         Class::Bridge => {
-            let places = shuffled(&mut rng, count);
+            let places = shuffled(rng, count);
             let (bridge, rest) = (places[0], &places[1..]);
             let (left, right) = rest.split_at(rest.len() / 2);
             for (here, there) in [(left, right), (right, left)] {

@@ -229,8 +229,18 @@ struct Tally {
     sums: BTreeMap<&'static str, u64>,
 }
 
-const SUMS: [&str; 9] =
-    ["writes", "accepted", "refused", "transactions", "stranded", "epochs", "sessions", "expired", "events"];
+const SUMS: [&str; 10] = [
+    "writes",
+    "accepted",
+    "refused",
+    "transactions",
+    "stranded",
+    "epochs",
+    "sessions",
+    "expired",
+    "events",
+    "syncs",
+];
 
 impl Tally {
     fn note(

@@ -42,6 +42,9 @@ impl Class {
         Self::PowerCut,
     ];
 
+    /// What goes on inside a server or its disk, and not between servers.
+    pub(super) const INNER: [Self; 4] = [Self::Kill, Self::Pause, Self::FullDisk, Self::PowerCut];
+
     /// A name for tables.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -64,6 +67,8 @@ impl Class {
 pub(super) struct Episode {
     /// What.
     pub(super) class: Class,
+    /// What else, at the same time.
+    pub(super) also: Option<Class>,
     /// How long all is well before it, in milliseconds.
     pub(super) gap_ms: u64,
     /// How long it lasts.
@@ -103,8 +108,11 @@ impl Plan {
         let middle = deck.len() / 2;
         deck.rotate_left(if round.is_multiple_of(2) { 0 } else { middle });
         for turn in 0..60 {
+            let class = deck[turn % deck.len()];
+            let also = *rng.pick(&Class::INNER);
             episodes.push(Episode {
-                class: deck[turn % deck.len()],
+                class,
+                also: (rng.one_in(4) && !Class::INNER.contains(&class)).then_some(also),
                 gap_ms: rng.range(200, 900),
                 lasts_ms: if rng.one_in(5) { rng.range(2_500, 4_500) } else { rng.range(300, 1_800) },
                 seed: rng.draw(),

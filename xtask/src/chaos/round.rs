@@ -65,15 +65,15 @@ fn play(
             break;
         }
         let from_us = crowd.now_us();
-        if let Some(what) = faults::begin(episode, members, net, CLIENTS)? {
+        for (class, what) in faults::begin(episode, without, members, net, CLIENTS)? {
             println!(
                 "{:7.3} s  {:<12} {what}  for {} ms ({} answers so far)",
                 from_us as f64 / 1e6,
-                episode.class.name(),
+                class.name(),
                 episode.lasts_ms,
                 crowd.answered()
             );
-            *hits.entry(episode.class.name()).or_default() += 1;
+            *hits.entry(class.name()).or_default() += 1;
         }
         std::thread::sleep(Duration::from_millis(episode.lasts_ms));
         watch_for_ends(members, &mut ends)?;
@@ -131,7 +131,7 @@ fn verdict(members: &[Member], history: &mut History, epoch_ms: i64) -> Result<V
     let names = judge::check_names(history)?;
     let mut nodes = 0;
     for (place, disk) in disks.iter().enumerate() {
-        nodes = judge::judge_disk(&truth.entries, disk)
+        nodes = judge::judge_disk(&truth.entries, disk, members[place].is_ostler())
             .with_context(|| format!("the disk of member {} at the end", place + 1))?;
     }
     let (accepted, refused) = judge::answers(history);
@@ -141,7 +141,7 @@ fn verdict(members: &[Member], history: &mut History, epoch_ms: i64) -> Result<V
     Ok(json!({
         "transactions": truth.entries.len(), "stranded": truth.stranded, "epochs": epochs, "accepted": accepted,
         "refused": refused, "writes": acknowledged, "sessions": history.sessions.len(),
-        "expired": verdict.expired, "names": names, "nodes": nodes,
+        "expired": verdict.expired, "syncs": judge::settled_syncs(history), "names": names, "nodes": nodes,
         "events": history.sessions.iter().flat_map(|story| &story.items)
             .filter(|item| matches!(item, ostler_sim::history::Item::Event { .. })).count(),
     }))
