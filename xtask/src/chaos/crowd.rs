@@ -40,9 +40,21 @@ enum Phase {
 #[derive(Debug)]
 struct Shared {
     history: Mutex<History>,
+    /// When which session, by its place in the history, went to which server.
+    connections: Mutex<Vec<(u64, usize, usize)>>,
     phase: AtomicU8,
     begin: Instant,
-    servers: Vec<SocketAddr>,
+    servers: Vec<Server>,
+}
+
+/// Where to connect.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Server {
+    /// The address.
+    pub(super) address: SocketAddr,
+    /// Whether a sync there is held to its promise. Apache's leader answers its own clients' syncs like reads, and it
+    /// may apply a transaction later than its followers do.
+    pub(super) has_true_sync: bool,
 }
 
 /// The clients at work.
@@ -52,6 +64,17 @@ pub(super) struct Crowd {
     threads: Vec<JoinHandle<Result<bool>>>,
     /// The wall clock when the history's clock said 0, in milliseconds.
     pub(super) epoch_ms: i64,
+}
+
+/// What the clients leave.
+#[derive(Debug)]
+pub(super) struct Closed {
+    /// What they saw.
+    pub(super) history: History,
+    /// When which session, by its place in the history, went to which server.
+    pub(super) connections: Vec<(u64, usize, usize)>,
+    /// Who did not come to an end.
+    pub(super) stuck: Vec<usize>,
 }
 
 /// A client.
@@ -69,12 +92,13 @@ struct Guest {
 
 impl Crowd {
     /// Starts them.
-    pub(super) fn start(seed: u64, clients: usize, servers: &[SocketAddr]) -> Result<Self> {
+    pub(super) fn start(seed: u64, clients: usize, servers: &[Server]) -> Result<Self> {
         let begin = Instant::now();
         let epoch_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
         let history = History { many_servers: true, ..History::default() };
         let shared = Arc::new(Shared {
             history: Mutex::new(history),
+            connections: Mutex::default(),
             phase: AtomicU8::new(Phase::Live as u8),
             begin,
             servers: servers.to_vec(),
@@ -108,8 +132,8 @@ impl Crowd {
         self.shared.history().answered()
     }
 
-    /// Lets everybody close its session, and takes the history. An error says who could not.
-    pub(super) fn close(self, patience: Duration) -> Result<(History, Vec<usize>)> {
+    /// Lets everybody close its session, and takes the history, with who went where when, and who could not close.
+    pub(super) fn close(self, patience: Duration) -> Result<Closed> {
         self.shared.phase.store(Phase::Close as u8, Ordering::Relaxed);
         let deadline = Instant::now() + patience;
         while Instant::now() < deadline && !self.threads.iter().all(JoinHandle::is_finished) {
@@ -125,7 +149,8 @@ impl Crowd {
         }
         let shared = Arc::into_inner(self.shared).context("all clients have ended")?;
         let history = shared.history.into_inner().map_err(|_| anyhow!("a client panicked"))?;
-        Ok((history, stuck))
+        let connections = shared.connections.into_inner().map_err(|_| anyhow!("a client panicked"))?;
+        Ok(Closed { history, connections, stuck })
     }
 }
 
@@ -224,11 +249,14 @@ impl Guest {
 
     fn connect(&mut self) -> Result<()> {
         self.server = self.rng.index(self.shared.servers.len());
-        match dial(self.number, self.shared.servers[self.server]) {
+        match dial(self.number, self.shared.servers[self.server].address) {
             Ok(stream) => {
                 self.stream = Some(stream);
                 let now = self.shared.now_us();
                 self.client.connected(now, self.server);
+                let mut notes = self.shared.connections.lock().expect("nobody panics while he writes");
+                notes.push((now, self.client.story, self.server));
+                drop(notes);
                 self.drain()
             }
             Err(_) => {
@@ -265,6 +293,12 @@ impl Guest {
                 Request::Read(Read::Sync { path: Some("/n0".into()) })
             } else {
                 habits.request(&mut self.rng, serial)
+            };
+            let is_sync = matches!(request, Request::Read(Read::Sync { .. }));
+            let request = if is_sync && !shared.servers[self.server].has_true_sync {
+                Request::exists("/n0", false)
+            } else {
+                request
             };
             self.client.submit(now, request, &mut history);
         }

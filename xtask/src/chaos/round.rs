@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use ostler_sim::history::History;
 use serde_json::{Value, json};
 
-use super::crowd::{self, Crowd};
+use super::crowd::{self, Closed, Crowd, Server};
 use super::faults;
 use super::judge;
 use super::member::{Member, TICK_MS};
@@ -53,8 +53,11 @@ fn play(
 ) -> Result<()> {
     faults::end(members, net)?;
     await_all(members, Duration::from_secs(90)).context("at the start")?;
-    let addresses: Vec<_> = members.iter().map(Member::address).collect();
-    let crowd = Crowd::start(plan.seed, CLIENTS, &addresses)?;
+    let servers: Vec<Server> = members
+        .iter()
+        .map(|member| Server { address: member.address(), has_true_sync: member.is_ostler() })
+        .collect();
+    let crowd = Crowd::start(plan.seed, CLIENTS, &servers)?;
     let mut hits: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut ends = Vec::new();
     let until = Instant::now() + Duration::from_secs(seconds);
@@ -91,8 +94,8 @@ fn play(
     std::thread::sleep(Duration::from_millis(DEPOSED_US / 1000 + 1_000));
     watch_for_ends(members, &mut ends)?;
     let (epoch_ms, closing) = (crowd.epoch_ms, crowd.close(Duration::from_secs(15)));
-    let (mut history, stuck) = closing?;
-    note(home, "history.txt", || tell(&history))?;
+    let Closed { mut history, connections, stuck } = closing?;
+    std::fs::write(home.join("history.txt"), tell(&history, &connections))?;
     whole.context("after everything was healed (L1)")?;
     ensure!(stuck.is_empty(), "clients {stuck:?} did not come to an end after everything was healed (L4)");
     ensure!(ends.is_empty(), "servers ended by themselves: {}", ends.join("; "));
@@ -213,12 +216,8 @@ fn await_level(members: &[Member]) -> Result<()> {
     }
 }
 
-fn note(home: &Path, name: &str, text: impl FnOnce() -> String) -> Result<()> {
-    std::fs::write(home.join(name), text()).with_context(|| format!("write {name}"))
-}
-
 /// The history in words, for whoever looks into a failure.
-fn tell(history: &History) -> String {
+fn tell(history: &History, connections: &[(u64, usize, usize)]) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     for (place, op) in history.ops.iter().enumerate() {
@@ -234,6 +233,9 @@ fn tell(history: &History) -> String {
             "story {place}: session {:?}, {} ms, closed by {:?}: {:?}",
             story.id, story.timeout_ms, story.close_xid, story.items
         );
+    }
+    for (at_us, story, server) in connections {
+        let _ = writeln!(text, "at {at_us} us story {story} went to server {}", server + 1);
     }
     text
 }
