@@ -142,7 +142,7 @@ impl ClientBuilder {
         let random = self.seed.map_or_else(Random::from_system, Random::new);
         let chroot = Chroot(self.servers.chroot);
         let hosts = Hosts::new(self.servers.hosts, self.shuffle, random.clone());
-        let shared = Arc::new(Shared::new(session, chroot, self.watch_capacity, random.clone()));
+        let shared = Arc::new(Shared::new(session, chroot, self.watch_capacity, random));
         tokio::spawn(Task::new(shared.clone(), hosts, self.connector).run());
         Ok(Client::new(shared))
     }

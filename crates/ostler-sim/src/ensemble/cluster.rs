@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ostler_node::{ConnId, Input, Now};
 use ostler_store::sim::{FaultPlan, SimDisk};
 use ostler_wire::Zxid;
-use ostler_wire::quorum::{Notification, Packet};
+use ostler_wire::quorum::Packet;
 use ostler_wire::txn::{Txn, TxnEntry};
 use ostler_zab::{Generation, LinkId, Standing};
 
@@ -18,7 +18,7 @@ use super::links::{Heard, Link, Piece, Votes};
 use super::member::{LogTurn, Member, Parcel, Wake, Wants};
 use super::patron::Patron;
 use super::pipes::Pipe;
-use super::settings::{Settings, id_of, place_of};
+use super::settings::{Settings, place_of};
 use crate::check::{Violation, violation};
 use crate::history::{Expiry, History};
 use crate::rng::Rng;
@@ -70,7 +70,7 @@ pub(super) struct Machine {
     pub standing: Standing,
     pub standing_since_us: u64,
     /// The zxid of the digest that was compared last.
-    compared: Zxid,
+    pub(super) compared: Zxid,
 }
 
 /// Votes between two servers: whether each of them believes that there is a connection.
@@ -108,10 +108,10 @@ pub(super) struct Cluster {
     pub net: super::net::Net,
     pub pipes: BTreeMap<usize, Pipe>,
     pub next_pipe: usize,
-    queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
-    next_event: u64,
+    pub(super) queue: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    pub(super) next_event: u64,
     pub links: BTreeMap<u64, Link>,
-    next_link: u64,
+    pub(super) next_link: u64,
     pub votes: BTreeMap<(usize, usize), Votes>,
     pub channels: BTreeMap<(usize, usize), Channel>,
     pub healed: bool,
@@ -205,8 +205,8 @@ impl Cluster {
             Event::Dial(place, life, leader, until_us, generation) => {
                 self.dial(place, life, leader, until_us, Generation(generation))?;
             }
-            Event::ToServer(id) => self.to_server(id)?,
-            Event::ToClient(id) => self.to_client(id)?,
+            Event::ToServer(id) => self.on_bytes_to_server(id)?,
+            Event::ToClient(id) => self.on_bytes_to_client(id)?,
             Event::Client(client) => self.client_turn(client)?,
             Event::Start(place) => self.start(place)?,
             Event::Fault(number) => self.fault(number)?,
@@ -308,7 +308,7 @@ impl Cluster {
         }
     }
 
-    fn give_peer(&mut self, place: usize, input: ostler_zab::Input) {
+    pub(super) fn give_peer(&mut self, place: usize, input: ostler_zab::Input) {
         self.give(place, Input::Peer(input));
     }
 
@@ -323,7 +323,7 @@ impl Cluster {
     }
 
     /// The rules that a server has to keep after each turn of its node.
-    fn after_node(&mut self, place: usize) -> Result<(), Violation> {
+    pub(super) fn after_node(&mut self, place: usize) -> Result<(), Violation> {
         let now_us = self.now_us;
         let machine = &mut self.machines[place];
         let Some(member) = &mut machine.member else { return Ok(()) };
@@ -488,7 +488,7 @@ impl Cluster {
 
     // Links.
 
-    fn latency(&mut self, from: usize, to: usize) -> u64 {
+    pub(super) fn latency(&mut self, from: usize, to: usize) -> u64 {
         let (low, high) = self.settings.latency_us;
         self.rng.range(low, high) + self.net.delay_us(from, to, &mut self.rng)
     }
@@ -535,7 +535,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn put(&mut self, id: u64, end: usize, at_us: u64, piece: Piece) {
+    pub(super) fn put(&mut self, id: u64, end: usize, at_us: u64, piece: Piece) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let first = link.ends[end].coming.is_empty();
         let at = link.ends[end].push(at_us, piece);
@@ -592,7 +592,7 @@ impl Cluster {
         }
     }
 
-    fn close_end(&mut self, id: u64, end: usize) {
+    pub(super) fn close_end(&mut self, id: u64, end: usize) {
         if let Some(link) = self.links.get_mut(&id) {
             link.ends[end].open = false;
             link.ends[end].coming.clear();
@@ -624,7 +624,7 @@ impl Cluster {
         self.forget_link(id.0);
     }
 
-    fn forget_link(&mut self, id: u64) {
+    pub(super) fn forget_link(&mut self, id: u64) {
         if self.links.get(&id).is_some_and(|link| !link.ends[0].open && !link.ends[1].open) {
             self.links.remove(&id);
         }
@@ -665,251 +665,6 @@ impl Cluster {
 
     // Votes.
 
-    fn vote(&mut self, from: usize, to: usize, notification: Notification) {
-        if self.trace.prints() {
-            let vote = notification.vote;
-            self.trace.say(
-                self.now_us,
-                format_args!(
-                    "s{} tells s{} {:?} {vote:?} in {}",
-                    from + 1,
-                    to + 1,
-                    notification.state,
-                    notification.round
-                ),
-            );
-        }
-        let votes = self.votes.entry((from, to)).or_default();
-        votes.queued = Some(notification);
-        self.flush_votes(from, to);
-    }
-
-    /// Sends the newest vote if there is a connection and not too much on it already.
-    fn flush_votes(&mut self, from: usize, to: usize) {
-        if !self.channels.get(&(from, to)).is_some_and(|channel| channel.up) {
-            return;
-        }
-        let at = self.now_us + self.latency(from, to);
-        let votes = self.votes.entry((from, to)).or_default();
-        if votes.coming.len() >= 3 {
-            return;
-        }
-        let Some(notification) = votes.queued.take() else { return };
-        let at = votes.push(at, notification);
-        self.at(at, Event::Vote(from, to));
-    }
-
-    fn vote_arrives(&mut self, from: usize, to: usize) -> Result<(), Violation> {
-        if self.net.is_blocked(from, to) || !self.channels.get(&(to, from)).is_some_and(|channel| channel.up)
-        {
-            return Ok(());
-        }
-        let now_us = self.now_us;
-        loop {
-            let votes = self.votes.entry((from, to)).or_default();
-            if votes.coming.front().is_none_or(|(at, _)| *at > now_us) {
-                break;
-            }
-            let (_, frame) = votes.coming.pop_front().expect("it was just seen");
-            let (body, _) = ostler_wire::quorum::notification::read_frame(&frame)
-                .map_err(|error| violation!("a vote from {}: {error}", from + 1))?
-                .ok_or_else(|| violation!("a vote from {} is cut off", from + 1))?;
-            let notification = Notification::decode(body)
-                .map_err(|error| violation!("a vote from {}: {error}", from + 1))?;
-            self.give_peer(to, ostler_zab::Input::Notification { from: id_of(from), notification });
-        }
-        self.flush_votes(from, to);
-        Ok(())
-    }
-
-    /// Two servers connect for votes, if they can.
-    fn greet(&mut self, a: usize, b: usize) -> Result<(), Violation> {
-        let up = |machine: &Machine| machine.member.is_some();
-        if !up(&self.machines[a]) || !up(&self.machines[b]) {
-            // Whoever starts tries again.
-            return Ok(());
-        }
-        let whole =
-            [(a, b), (b, a)].iter().all(|key| self.channels.get(key).is_some_and(|channel| channel.up));
-        if whole {
-            return Ok(());
-        }
-        if self.net.is_blocked(a, b)
-            || self.net.is_blocked(b, a)
-            || self.machines[a].paused_until_us > self.now_us
-            || self.machines[b].paused_until_us > self.now_us
-        {
-            let at = self.now_us + self.rng.range(200_000, 1_000_000);
-            self.at(at, Event::Greet(a, b));
-            return Ok(());
-        }
-        greeting(a)?;
-        for (from, to) in [(a, b), (b, a)] {
-            let channel = self.channels.entry((from, to)).or_default();
-            channel.number += 1;
-            if std::mem::replace(&mut channel.up, true) {
-                self.give_peer(from, ostler_zab::Input::ElectionLink { server: id_of(to), up: false });
-            }
-            self.give_peer(from, ostler_zab::Input::ElectionLink { server: id_of(to), up: true });
-            let votes = self.votes.entry((from, to)).or_default();
-            votes.coming.clear();
-            if votes.queued.is_none() {
-                votes.queued = votes.last.clone();
-            }
-            self.flush_votes(from, to);
-        }
-        Ok(())
-    }
-
-    /// A server finds that its connection for votes is gone.
-    fn found_broken(&mut self, place: usize, other: usize, number: u64) -> Result<(), Violation> {
-        let channel = self.channels.entry((place, other)).or_default();
-        if !channel.up || channel.number != number {
-            return Ok(());
-        }
-        channel.up = false;
-        self.give_peer(place, ostler_zab::Input::ElectionLink { server: id_of(other), up: false });
-        let at = self.now_us + self.rng.range(1_000, 300_000);
-        let (a, b) = (place.min(other), place.max(other));
-        self.at(at, Event::Greet(a, b));
-        Ok(())
-    }
-
-    /// Breaks a connection for votes; `place` finds out after a while.
-    pub(super) fn break_votes(&mut self, place: usize, other: usize, most_us: u64) {
-        let Some(channel) = self.channels.get(&(place, other)).filter(|channel| channel.up) else { return };
-        let number = channel.number;
-        if let Some(votes) = self.votes.get_mut(&(other, place)) {
-            let kept = self.rng.index(votes.coming.len() + 1);
-            votes.coming.truncate(kept);
-        }
-        let at = self.now_us + self.rng.range(50, most_us);
-        self.at(at, Event::Break(place, other, number));
-    }
-
-    // Machines.
-
-    /// Starts a server on its disk.
-    fn start(&mut self, place: usize) -> Result<(), Violation> {
-        if self.machines[place].member.is_some() || self.machines[place].start_at_us > self.now_us {
-            return Ok(());
-        }
-        let settings = Rc::clone(&self.settings);
-        let now = self.now(place);
-        let machine = &mut self.machines[place];
-        machine.life += 1;
-        machine.paused_until_us = 0;
-        let started = Member::start(machine.disk.clone(), &settings, place, machine.life, now);
-        let (member, found) = match started {
-            Ok(started) => started,
-            Err(_) if machine.disk.has_crashed() => {
-                machine.disk = machine.disk.revive();
-                machine.start_at_us = self.now_us + self.rng.range(1_000, 2_000_000);
-                let at = machine.start_at_us;
-                self.at(at, Event::Start(place));
-                return Ok(());
-            }
-            Err(ostler_store::Error::Disk(_) | ostler_store::Error::Full(_)) if !self.healed => {
-                // A disk that fails is reason enough not to start.
-                machine.disk = machine.disk.revive();
-                machine.start_at_us = self.now_us + self.rng.range(1_000, 2_000_000);
-                let at = machine.start_at_us;
-                self.at(at, Event::Start(place));
-                return Ok(());
-            }
-            Err(error) => return Err(violation!("server {} refuses to start: {error}", place + 1)),
-        };
-        machine.member = Some(Box::new(member));
-        machine.standing = Standing::Looking;
-        machine.compared = found.last;
-        self.trace.mix([self.now_us, 4, place as u64, found.last.0.cast_unsigned()]);
-        self.trace.say(
-            self.now_us,
-            format_args!("s{} starts at {} with {:?}", place + 1, found.last, found.epochs),
-        );
-        self.ledger.on_start(place, found.last, found.epochs)?;
-        // The other ends of connections of its last life hear that nobody knows them.
-        let stale: Vec<(u64, usize)> = self
-            .links
-            .iter()
-            .flat_map(|(id, link)| (0..2).map(move |end| (*id, end, link)))
-            .filter(|(_, end, link)| {
-                link.ends[*end].open && link.ends[1 - end].place == place && !link.ends[1 - end].open
-            })
-            .map(|(id, end, _)| (id, end))
-            .collect();
-        for (id, end) in stale {
-            let at = self.now_us + self.rng.range(1_000, 200_000);
-            self.put(id, end, at, Piece::End);
-        }
-        for other in (0..self.machines.len()).filter(|other| *other != place) {
-            if self.settings.observes(place) && self.settings.observes(other) {
-                continue;
-            }
-            self.break_votes(other, place, 1_000);
-            let at = self.now_us + self.rng.range(1_100, 100_000);
-            self.at(at, Event::Greet(place.min(other), place.max(other)));
-        }
-        let mut wants = Wants::default();
-        let member = self.machines[place].member.as_mut().expect("it just began");
-        member.carry_out(&mut wants);
-        let has_snapshot = member.has_snapshot();
-        let lanes = member.seats.len();
-        wants.lanes.extend(0..lanes);
-        wants.snapshot |= has_snapshot;
-        self.carry_out(place, wants)?;
-        self.after_node(place)
-    }
-
-    /// The process is gone. `silently`: its machine too, so nobody is told.
-    pub(super) fn stop(&mut self, place: usize, silently: bool) -> Result<(), Violation> {
-        if self.machines[place].member.take().is_none() {
-            return Ok(());
-        }
-        self.counts.crashes += 1;
-        self.trace.mix([self.now_us, 5, place as u64, u64::from(silently)]);
-        self.trace.say(self.now_us, format_args!("s{} stops, silently: {silently}", place + 1));
-        self.machines[place].standing = Standing::Looking;
-        let ids: Vec<u64> = self.links.keys().copied().collect();
-        for id in ids {
-            let Some(link) = self.links.get(&id) else { continue };
-            if link.ends[0].place != place && link.ends[1].place != place {
-                continue;
-            }
-            let end = link.end_of(place);
-            if silently {
-                self.close_end(id, end);
-                self.forget_link(id);
-            } else {
-                self.close(place, LinkId(id), true);
-            }
-        }
-        for other in (0..self.machines.len()).filter(|other| *other != place) {
-            let channel = self.channels.entry((place, other)).or_default();
-            channel.up = false;
-            self.votes.remove(&(place, other));
-            if !silently {
-                self.break_votes(other, place, 5_000);
-            }
-        }
-        self.pipes_of_dead(place, silently);
-        if !silently {
-            self.machines[place].disk = self.machines[place].disk.revive();
-        }
-        let most = if self.rng.one_in(4) { 20_000_000 } else { 3_000_000 };
-        let at = self.now_us + self.rng.range(10_000, most);
-        self.machines[place].start_at_us = at;
-        self.at(at, Event::Start(place));
-        Ok(())
-    }
-
-    fn stop_if_crashed(&mut self, place: usize) -> Result<(), Violation> {
-        if self.machines[place].disk.has_crashed() {
-            self.stop(place, false)?;
-        }
-        Ok(())
-    }
-
     /// The place of the leader with the newest epoch.
     pub(super) fn leader(&self) -> Option<usize> {
         self.machines
@@ -937,17 +692,5 @@ fn wake_of(member: &mut Member, event: Event) -> &mut Wake {
         Event::Sender(_) => &mut member.wakes.sender,
         Event::Lane(_, lane) => &mut member.wakes.lanes[lane],
         _ => unreachable!("these are the actors"),
-    }
-}
-
-/// The first words on a connection for votes, there and back.
-fn greeting(from: usize) -> Result<(), Violation> {
-    use ostler_wire::quorum::Greeting;
-    let greeting = Greeting { server: id_of(from), addresses: vec![(format!("10.0.1.{}", from + 1), 3888)] };
-    let mut bytes = Vec::new();
-    greeting.encode(true, &mut bytes);
-    match Greeting::decode(&bytes) {
-        Ok(Some((read, len))) if read == greeting && len == bytes.len() => Ok(()),
-        other => Err(violation!("a greeting is read as {other:?}")),
     }
 }

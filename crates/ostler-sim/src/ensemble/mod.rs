@@ -3,6 +3,7 @@
 //! judged.
 
 mod cluster;
+mod elections;
 mod faults;
 mod heal;
 mod ledger;
@@ -11,6 +12,7 @@ mod member;
 mod net;
 mod patron;
 mod pipes;
+mod power;
 mod settings;
 
 use crate::check::{Violation, violation};

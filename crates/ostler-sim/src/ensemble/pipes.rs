@@ -80,7 +80,7 @@ impl Cluster {
     }
 
     /// Bytes of a client arrive at its lane.
-    pub(super) fn to_server(&mut self, id: usize) -> Result<(), Violation> {
+    pub(super) fn on_bytes_to_server(&mut self, id: usize) -> Result<(), Violation> {
         loop {
             let Some(pipe) = self.pipes.get_mut(&id) else { return Ok(()) };
             let (place, lane, client) = (pipe.place, pipe.lane, pipe.client);
@@ -149,7 +149,7 @@ impl Cluster {
             let pipe = seat.pipes.get(&conn).copied();
             if seat.lane.wants_bytes(conn) {
                 if let Some(pipe) = pipe {
-                    self.to_server(pipe)?;
+                    self.on_bytes_to_server(pipe)?;
                 }
             } else if pipe.is_some() && !seat.stalled.contains(&conn) {
                 seat.stalled.push(conn);
@@ -210,7 +210,7 @@ impl Cluster {
     }
 
     /// Bytes arrive at a client.
-    pub(super) fn to_client(&mut self, id: usize) -> Result<(), Violation> {
+    pub(super) fn on_bytes_to_client(&mut self, id: usize) -> Result<(), Violation> {
         loop {
             let Some(pipe) = self.pipes.get_mut(&id) else { return Ok(()) };
             let (place, client) = (pipe.place, pipe.client);
