@@ -19,7 +19,7 @@ impl Folder {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.with_context(|| format!("{} is not the name of a file", path.display()))?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        Ok((Self(parent.unwrap_or(Path::new(".")).to_owned()), FilePath::new(dir, name)))
+        Ok((Self(parent.unwrap_or_else(|| Path::new(".")).to_owned()), FilePath::new(dir, name)))
     }
 
     /// A directory with logs or snapshots in it, or one whose `version-2` is that.

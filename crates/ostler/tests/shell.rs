@@ -1,5 +1,6 @@
 //! The shell, driven as people and as scripts drive it: through a pseudo-terminal, through a pipe, and as a process
 //! for each command.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests panic, and tell their counts")]
 
 mod common;
 

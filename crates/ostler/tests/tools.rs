@@ -1,5 +1,6 @@
 //! The tools for files, on files that Java's servers wrote: what Java's tools print of them (recorded in `java/`, in UTC)
 //! is what ours print, and damage is told.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests panic, and tell their counts")]
 
 mod common;
 

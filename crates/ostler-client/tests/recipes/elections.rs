@@ -84,7 +84,7 @@ async fn elect(world: World, form: Form) {
                             leading.note(process, role);
                             match role {
                                 Role::Leader { .. } => {
-                                    ends.get_or_insert(tokio::time::Instant::now() + random.millis(200));
+                                    ends.get_or_insert_with(|| tokio::time::Instant::now() + random.millis(200));
                                 }
                                 Role::Out => break,
                                 Role::Waiting => ends = None,

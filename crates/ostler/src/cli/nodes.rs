@@ -14,6 +14,11 @@ use super::answer::{Failure, exception};
 use super::connection::{Connection, watch};
 use super::paths;
 
+/// The names of a znode's children, and its Stat unless it has gone.
+type Listed = (Vec<String>, Option<Stat>);
+/// What a znode holds, and its Stat.
+type Held = (Option<Bytes>, Stat);
+
 /// How many requests are sent before the first answer is waited for.
 const WINDOW: usize = 256;
 
@@ -73,7 +78,7 @@ impl Connection {
     }
 
     /// The children of many znodes, in their order; of one that has gone, none.
-    pub(super) fn children_of(&self, paths: &[String]) -> Result<Vec<(Vec<String>, Option<Stat>)>, Failure> {
+    pub(super) fn children_of(&self, paths: &[String]) -> Result<Vec<Listed>, Failure> {
         self.many(
             paths,
             |path| Request::children(path, false),
@@ -87,7 +92,7 @@ impl Connection {
     }
 
     /// Data and Stat of many znodes; `None` for one that has gone.
-    pub(super) fn data_of(&self, paths: &[String]) -> Result<Vec<Option<(Option<Bytes>, Stat)>>, Failure> {
+    pub(super) fn data_of(&self, paths: &[String]) -> Result<Vec<Option<Held>>, Failure> {
         self.many(
             paths,
             |path| Request::get_data(path, false),

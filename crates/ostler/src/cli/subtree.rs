@@ -366,8 +366,8 @@ pub(super) fn export(on: &Connection, call: &Call) -> Result<Answer, Failure> {
         return Ok(Answer::out(text, parcels.iter().map(Parcel::json).collect()));
     }
     let file = call.arg(2);
-    let written =
-        std::fs::File::create(file).and_then(|mut to| to.write_all(text.as_bytes()).and(to.sync_all()));
+    let written = std::fs::File::create(file)
+        .and_then(|mut to| to.write_all(text.as_bytes()).and_then(|()| to.sync_all()));
     written.map_err(|error| Failure::new(format!("cannot write {file}: {error}")))?;
     Ok(Answer::out(
         format!("{} znodes written to {file}\n", parcels.len()),
