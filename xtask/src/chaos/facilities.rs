@@ -17,13 +17,14 @@ pub(super) struct Facilities {
 }
 
 /// A program and the package that has it.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("nft", "nftables"),
     ("mkfs.ext4", "e2fsprogs"),
     ("xfs_io", "xfsprogs"),
     ("unshare", "util-linux"),
+    ("setpriv", "util-linux"),
 ];
 
 const NETWORK: [Class; 6] =

@@ -36,6 +36,8 @@ pub(super) struct Member {
     pub(super) is_paused: bool,
     /// Its disk was filled since it was started: it may end by itself.
     pub(super) was_full: bool,
+    /// Lines of `zoo.cfg` besides the usual ones.
+    config: String,
     home: PathBuf,
     child: Option<Child>,
     is_mounted: bool,
@@ -52,14 +54,22 @@ pub(super) struct Standing {
 
 impl Member {
     /// Makes the disk. Nothing is started.
-    pub(super) fn new(place: usize, kind: Kind, round: &Path) -> Result<Self> {
+    pub(super) fn new(place: usize, kind: Kind, config: &str, round: &Path) -> Result<Self> {
         let home = round.join(format!("member-{}", place + 1));
         std::fs::create_dir_all(home.join("disk"))?;
         File::create(home.join("disk.img"))?.set_len(IMAGE_BYTES)?;
         let image = home.join("disk.img").display().to_string();
         run("mkfs.ext4", &["-q", "-F", "-m", "0", "-J", "size=4", &image])?;
-        let mut member =
-            Self { place, kind, is_paused: false, was_full: false, home, child: None, is_mounted: false };
+        let mut member = Self {
+            place,
+            kind,
+            is_paused: false,
+            was_full: false,
+            config: config.to_owned(),
+            home,
+            child: None,
+            is_mounted: false,
+        };
         member.mount()?;
         std::fs::create_dir(member.data())?;
         std::fs::write(member.data().join("myid"), format!("{}\n", place + 1))?;
@@ -102,8 +112,9 @@ impl Member {
         let mut text = format!(
             "dataDir={}\nclientPort={CLIENT_PORT}\nclientPortAddress={address}\ntickTime={TICK_MS}\ninitLimit=10\n\
              syncLimit=4\nsnapCount=600\npreAllocSize=64\ncnxTimeout=1000\nmaxClientCnxns=0\n\
-             admin.enableServer=false\n4lw.commands.whitelist=*\n",
-            self.data().display()
+             admin.enableServer=false\n4lw.commands.whitelist=*\n{}",
+            self.data().display(),
+            self.config
         );
         for server in 0..servers {
             text.push_str(&format!(

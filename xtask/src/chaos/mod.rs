@@ -57,6 +57,10 @@ pub(crate) struct Options {
     /// So many lanes in every round; 1 and 3 in turn if not given.
     #[arg(long)]
     lanes: Option<u32>,
+    /// Check the checker: servers that do not sync their logs (`forceSync=no`), so that a power cut of a majority
+    /// loses what was acknowledged, and rounds with one must fail.
+    #[arg(long)]
+    no_sync: bool,
     /// Keep the directories of rounds that passed, too.
     #[arg(long)]
     keep: bool,
@@ -129,8 +133,10 @@ fn run_outside(
 ) -> Result<Value> {
     std::fs::create_dir_all(home).with_context(|| format!("create {}", home.display()))?;
     let log = File::create(home.join("round.log"))?;
-    let mut command = Command::new("unshare");
+    // Whoever kills this process ends the rounds as well: theirs die with it, and their namespaces with them.
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "KILL", "unshare"])
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .arg(std::env::current_exe()?)
         .arg("--ostler")
@@ -145,6 +151,9 @@ fn run_outside(
     if let Some(lanes) = options.lanes {
         command.args(["--lanes", &lanes.to_string()]);
     }
+    if options.no_sync {
+        command.arg("--no-sync");
+    }
     if !has_java {
         command.arg("--no-java");
     }
@@ -158,7 +167,7 @@ fn run_outside(
         .stderr(log)
         .current_dir(scratch::workspace_root()?)
         .spawn()
-        .context("run unshare")?;
+        .context("run setpriv and unshare (package util-linux)")?;
     let deadline = Instant::now() + Duration::from_secs(options.seconds + 240);
     let status = loop {
         if let Some(status) = child.try_wait()? {
@@ -201,7 +210,8 @@ fn run_inside(options: &Options, home: &Path) -> Result<()> {
         .into_iter()
         .filter(|class| options.without.iter().any(|name| name == class.name()))
         .collect();
-    round::run(&plan, &kinds, &without, options.seconds, home)
+    let config = if options.no_sync { "forceSync=no\n" } else { "" };
+    round::run(&plan, &kinds, config, &without, options.seconds, home)
 }
 
 fn plan_of(options: &Options, seed: u64, round: u64) -> Plan {

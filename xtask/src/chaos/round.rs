@@ -26,10 +26,17 @@ pub(super) const RESULT: &str = "result.json";
 const DEPOSED_US: u64 = (4 * TICK_MS + 500) * 1000;
 
 /// Runs a round in a directory of its own.
-pub(super) fn run(plan: &Plan, kinds: &[Kind], without: &[Class], seconds: u64, home: &Path) -> Result<()> {
+pub(super) fn run(
+    plan: &Plan,
+    kinds: &[Kind],
+    config: &str,
+    without: &[Class],
+    seconds: u64,
+    home: &Path,
+) -> Result<()> {
     let mut members = Vec::new();
     for (place, kind) in kinds.iter().enumerate() {
-        members.push(Member::new(place, kind.clone(), home)?);
+        members.push(Member::new(place, kind.clone(), config, home)?);
     }
     let mut net = Net::lay(members.len(), CLIENTS)?;
     let outcome = play(plan, without, seconds, home, &mut members, &mut net);
