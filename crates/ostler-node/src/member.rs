@@ -132,9 +132,7 @@ impl Node {
             self.member.decoded.clear();
             self.member.arrived = None;
             // A snapshot that is being written would hold what may have to be forgotten.
-            if !zoo::is(Mutation::SnapshotOutlivesRole) {
-                self.outputs.push_back(Output::DiscardSnapshots);
-            }
+            self.outputs.push_back(Output::DiscardSnapshots);
         }
         if service == Service::Leading {
             if !zoo::is(Mutation::StaleOutstanding) {
@@ -278,7 +276,7 @@ impl Node {
             }
             Packet::Revalidated { session, valid } => {
                 let Some((conn, timeout_ms)) = self.member.forwarded.answered(session) else { return };
-                if !valid && !zoo::is(Mutation::RevalidatedAnyway) {
+                if !valid {
                     return self.tell(conn, Letter::Refused { conn });
                 }
                 if let Some(old) = self.sessions.conn(session).filter(|old| *old != conn) {

@@ -148,7 +148,7 @@ pub(crate) fn run(plan: &Plan) -> bool {
 
 /// Looks for a first failure with one processor, crashes and random worlds in turn. What found it, if anything did.
 #[cfg(ostler_zoo)]
-pub(crate) fn hunt(start: u64, limit: std::time::Duration) -> Option<String> {
+pub(crate) fn hunt(start: u64, limit: Duration) -> Option<String> {
     let meter = crate::cpu::Meter::start();
     let lanes = vec![1, 3];
     let plan = Plan { lanes, seed: start, recoveries: None, scenario: None, call: None, print: false };

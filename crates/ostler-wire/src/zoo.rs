@@ -117,16 +117,12 @@ pub enum Mutation {
     NoDirSyncOfEpoch,
     /// The leader takes requests of a session from a server that the session has left.
     MovedIgnored,
-    /// A snapshot that is being written outlives the role in which it was begun.
-    SnapshotOutlivesRole,
     /// Clients are served after the end of a role.
     ServeWithoutRole,
     /// What clients waited for in one role is matched with transactions of the next (ZOOKEEPER-4541).
     ForwardedOutlivesRole,
     /// A learner does not tell the leader whom it heard from.
     TouchesNotTold,
-    /// A learner lets a session go on that the leader says is gone.
-    RevalidatedAnyway,
     /// A reply carries the zxid of the one before (ZOOKEEPER-1412).
     ZxidOfLastReply,
     /// Changes are told only if the first lane has watches.
@@ -191,7 +187,7 @@ impl Mutation {
     ];
 
     /// Those of the servers of an ensemble: what lies between its protocol and the clients, or the disk.
-    pub const SERVER: [Self; 17] = [
+    pub const SERVER: [Self; 15] = [
         Self::SyncBehindCommits,
         Self::SyncAwaitsEpoch,
         Self::SessionsNotFound,
@@ -201,11 +197,9 @@ impl Mutation {
         Self::TreeBesideLog,
         Self::NoDirSyncOfEpoch,
         Self::MovedIgnored,
-        Self::SnapshotOutlivesRole,
         Self::ServeWithoutRole,
         Self::ForwardedOutlivesRole,
         Self::TouchesNotTold,
-        Self::RevalidatedAnyway,
         Self::ZxidOfLastReply,
         Self::OneLaneWatches,
         Self::SyncNotDeferred,
