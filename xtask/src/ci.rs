@@ -11,6 +11,9 @@ use clap::Args;
 
 use super::scratch;
 
+/// So many random ensembles are simulated: about a minute on two processors.
+const ENSEMBLES: u64 = 1_000;
+
 /// Fewest tests that `cargo test --workspace` must have run.
 const LEAST_TESTS: u64 = 50;
 
@@ -35,7 +38,7 @@ enum Ending {
 /// One stage: its name and what it does.
 type Stage = (&'static str, fn(&Options) -> Result<Ending>);
 
-const STAGES: [Stage; 13] = [
+const STAGES: [Stage; 14] = [
     ("fmt", fmt),
     ("clippy", clippy),
     ("doc", doc),
@@ -48,6 +51,7 @@ const STAGES: [Stage; 13] = [
     ("shell", shell),
     ("differential", differential),
     ("sim", sim),
+    ("sim ensembles", sim_ensembles),
     ("chaos", chaos),
 ];
 
@@ -198,6 +202,22 @@ fn chaos(_: &Options) -> Result<Ending> {
     }
     let line = text.lines().find(|line| line.starts_with("chaos: ")).context("no counts were printed")?;
     Ok(Ending::Pass(line.to_owned()))
+}
+
+/// The simulator checks the totals itself, in proportion to the seeds, and says so with its exit status.
+fn sim_ensembles(_: &Options) -> Result<Ending> {
+    let output = cargo_output(&["sim", "--seeds", &ENSEMBLES.to_string()])?;
+    print!("{}", output.text);
+    ensure!(output.success, "cargo sim --seeds {ENSEMBLES} failed");
+    let Some(line) = output.text.lines().find(|line| line.contains(" seeds, ")) else {
+        bail!("cargo sim told no count of seeds")
+    };
+    let seeds = numbers(line).next().unwrap_or(0);
+    ensure!(seeds >= ENSEMBLES, "fewer than {ENSEMBLES} seeds: {line}");
+    let pairs = numbers(line).nth(1).unwrap_or(0);
+    ensure!(pairs >= ENSEMBLES / 50, "fewer than {} pairs: {line}", ENSEMBLES / 50);
+    let totals = output.text.lines().filter(|line| line.starts_with("  ")).map(str::trim);
+    Ok(Ending::Pass(format!("{line}; {}", totals.collect::<Vec<_>>().join("; "))))
 }
 
 // ---- running things
