@@ -105,4 +105,6 @@ pub(crate) enum NodeLetter {
     Input(Input),
     /// Tell your figures.
     Report(oneshot::Sender<NodeReport>),
+    /// Leave the ensemble: the process is about to end.
+    Stop,
 }

@@ -30,6 +30,8 @@ pub(crate) struct NodeLoop {
     pub(crate) next_quota_warning_ms: u64,
     /// The sockets to the other members, to be opened on the node's thread.
     pub(crate) peers: Option<PeersConfig>,
+    /// The others were told to go on without this server.
+    pub(crate) stopping: bool,
 }
 
 impl NodeLoop {
@@ -65,6 +67,11 @@ impl NodeLoop {
             }
             drop(rest);
             if let Some(peers) = peers {
+                if self.stopping {
+                    // At once, and not when the process ends: they elect another leader in the meantime. This one says
+                    // nothing more, or it would win again.
+                    return peers.close();
+                }
                 peers.note(self.node.standing(), self.node.last_end());
                 // The sockets of the other members are served on this thread, too.
                 tokio::task::yield_now().await;
@@ -90,6 +97,7 @@ impl NodeLoop {
                     // Whoever asked may have gone away.
                     let _ = reply.send(self.node.report());
                 }
+                NodeLetter::Stop => self.stopping = true,
             }
         }
         if now.mono_ms >= self.node.poll_timeout().0 {

@@ -128,6 +128,7 @@ struct Server {
     lane_threads: Vec<JoinHandle<()>>,
     log: mpsc::Sender<LogLetter>,
     log_thread: JoinHandle<()>,
+    node: Arc<Inbox<NodeLetter>>,
 }
 
 impl Server {
@@ -203,6 +204,7 @@ impl Server {
             snapshots: Arc::clone(&snapshots),
             next_quota_warning_ms: 0,
             peers,
+            stopping: false,
         });
         if !placement.node_on_lane_0 {
             let node_loop = node_loop.take().expect("it was just made");
@@ -242,7 +244,7 @@ impl Server {
             let every = Duration::from_secs(u64::from(hours) * 3600);
             spawn("purge", move || snapshots.purge_forever(retain, every))?;
         }
-        Ok(Self { lanes, lane_threads, log, log_thread })
+        Ok(Self { lanes, lane_threads, log, log_thread, node: node_inbox })
     }
 
     fn wait_for_signal(&self) -> Result<(), StartError> {
@@ -261,6 +263,7 @@ impl Server {
     /// way becomes durable too.
     fn stop(self) {
         info!("stopping");
+        self.node.push(NodeLetter::Stop);
         for lane in &self.lanes {
             lane.errands.push(Errand::Stop);
         }

@@ -33,6 +33,8 @@ pub(super) struct Post {
     greetings: Cell<usize>,
     /// The tasks that take connections.
     doors: RefCell<Vec<AbortHandle>>,
+    /// The server stops.
+    closed: Cell<bool>,
 }
 
 /// The mail for one member.
@@ -73,6 +75,7 @@ impl Post {
             boxes: RefCell::default(),
             greetings: Cell::new(0),
             doors: RefCell::default(),
+            closed: Cell::new(false),
         });
         post.listen(listeners);
         post.connect_members();
@@ -87,6 +90,17 @@ impl Post {
         for door in self.doors.replace(doors.collect()) {
             door.abort();
         }
+    }
+
+    /// Ends all connections and takes no more.
+    pub(super) fn close_all(&self) {
+        for door in self.doors.take() {
+            door.abort();
+        }
+        for mailbox in self.boxes.borrow().values() {
+            mailbox.line.take();
+        }
+        self.closed.set(true);
     }
 
     /// Members that are up already get to know this one before it has anything to say.
@@ -206,6 +220,9 @@ impl Post {
 
     /// Keeps a connection, instead of the one before if there is one.
     fn keep(self: &Rc<Self>, server: ServerId, stream: TcpStream, buffer: BytesMut) {
+        if self.closed.get() {
+            return;
+        }
         let mailbox = self.mailbox(server);
         let number = mailbox.lines.get() + 1;
         mailbox.lines.set(number);

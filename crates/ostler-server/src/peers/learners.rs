@@ -96,6 +96,14 @@ impl Links {
         }
     }
 
+    /// Ends all connections and takes no more.
+    pub(super) fn close_all(&self) {
+        for door in self.doors.take() {
+            door.abort();
+        }
+        self.open.take();
+    }
+
     /// Connects to the learner port of a leader.
     pub(super) fn connect(self: &Rc<Self>, leader: ServerId, within: Duration, generation: Generation) {
         let links = Rc::clone(self);

@@ -112,6 +112,12 @@ impl Peers {
         standing.alone_since.set(alone.then(Instant::now));
     }
 
+    /// Leaves the others: no connection stays, and none is taken.
+    pub(crate) fn close(&self) {
+        self.learners.close_all();
+        self.election.close_all();
+    }
+
     /// Does what the peer wants of the network.
     pub(crate) fn carry_out(&self, output: ostler_zab::Output) {
         match output {
