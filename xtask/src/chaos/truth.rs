@@ -150,18 +150,25 @@ pub(super) fn unite(books: &[Book]) -> Result<Truth> {
     Ok(truth)
 }
 
-/// Whether the first of two copies is the one to go by, if they are one transaction all the same. When a multi has
-/// failed, Apache's server turns the parts before the failure into errors as it applies it, in memory and without
-/// their bodies; whom it later brings up to date from memory logs those: an error whose code is the length of a path.
+/// Whether the first of two copies is the one to go by, if they are one transaction all the same. Apache's server
+/// writes without its digest what reaches it before it is up to date. And when a multi has failed, it turns the parts
+/// before the failure into errors as it applies it, in memory and without their bodies; whom it later brings up to
+/// date from memory logs those: an error whose code is the length of a path.
 fn better_of(left: &Bytes, right: &Bytes) -> Option<bool> {
     let (left, right) = (TxnEntry::decode(left).ok()?, TxnEntry::decode(right).ok()?);
-    let (Txn::Multi(these), Txn::Multi(those)) = (&left.txn, &right.txn) else { return None };
     let is_overwritten = |part: &Txn| matches!(part, Txn::Error { code } if *code > 0);
+    let parts = |txn: &Txn| match txn {
+        Txn::Multi(parts) if txn.is_failed_multi() => parts.clone(),
+        _ => Vec::new(),
+    };
+    let (these, those) = (parts(&left.txn), parts(&right.txn));
     let fits = |(this, that): (&Txn, &Txn)| this == that || is_overwritten(this) || is_overwritten(that);
-    let is_same = (left.header == right.header && left.digest == right.digest)
-        && (left.txn.is_failed_multi() && right.txn.is_failed_multi())
-        && (these.len() == those.len() && these.iter().zip(those).all(fits));
-    is_same.then(|| !these.iter().any(is_overwritten))
+    let is_same_txn = left.txn == right.txn
+        || (!these.is_empty() && these.len() == those.len() && these.iter().zip(&those).all(fits));
+    let is_same_digest = left.digest == right.digest || left.digest.is_none() || right.digest.is_none();
+    let worth = |entry: &TxnEntry, parts: &[Txn]| (!parts.iter().any(is_overwritten), entry.digest.is_some());
+    (left.header == right.header && is_same_txn && is_same_digest)
+        .then(|| worth(&left, &these) >= worth(&right, &those))
 }
 
 /// Where each epoch ended, and the member that says so, from whoever went from one to the next without a tree from a
