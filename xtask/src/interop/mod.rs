@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 mod ensemble;
+mod failover;
 mod fill;
 mod grow;
 pub(crate) mod java_smoke;
@@ -50,6 +51,11 @@ enum What {
     Migrate(migrate::Options),
     /// One server becomes three and one again on its data directory, under load.
     Grow(grow::Options),
+    /// How long writes stand still when the leader goes, killed or told to stop.
+    #[command(
+        after_help = "Examples:\n  cargo xtask interop failover --check\n  cargo xtask interop failover --java"
+    )]
+    Failover(failover::Options),
     /// What happens to ensembles in daily life: wiped, frozen and missing members, big nodes, groups, killed clients.
     #[command(
         after_help = "Examples:\n  cargo xtask interop trials\n  cargo xtask interop trials --only words"
@@ -79,6 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::Ensemble(options) => ensemble::run(options),
         What::Migrate(options) => migrate::run(options),
         What::Grow(options) => grow::run(options),
+        What::Failover(options) => failover::run(options),
         What::Trials(options) => trials::run(options),
     }
 }
