@@ -127,6 +127,7 @@ impl Start<'_> {
     pub(crate) fn peers(&self, ports: Ports, store: &Arc<RwLock<Store>>) -> PeersConfig {
         PeersConfig {
             me: self.member.id,
+            multi_address: self.member.multi_address,
             listen_on_all_ips: self.member.listen_on_all_ips,
             members: RefCell::new(Lists {
                 current: Arc::new(self.member.members.clone()),

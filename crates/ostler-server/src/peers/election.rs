@@ -205,7 +205,7 @@ impl Post {
         let mut stream = dial(&addresses, self.config.connect_timeout).await?;
         let own = election(self.config.me);
         let mut hello = Vec::new();
-        Greeting { server: self.config.me, addresses: own }.encode(false, &mut hello);
+        Greeting { server: self.config.me, addresses: own }.encode(self.config.multi_address, &mut hello);
         stream.write_all(&hello).await?;
         if server > self.config.me {
             // It dials back; this was to let it know.

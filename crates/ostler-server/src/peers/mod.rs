@@ -29,6 +29,8 @@ use crate::member::Ports;
 /// What the sockets between servers need to know.
 pub(crate) struct PeersConfig {
     pub(crate) me: ServerId,
+    /// Tell others of all addresses of this server, as servers before 3.6 do not understand.
+    pub(crate) multi_address: bool,
     /// Open the ports on every address of the machine.
     pub(crate) listen_on_all_ips: bool,
     pub(crate) members: RefCell<Lists>,
