@@ -117,6 +117,7 @@ impl Ensemble {
 
     /// Starts a member and returns at once.
     pub(crate) fn start(&mut self, id: u32) -> Result<()> {
+        // One alone is no ensemble: its configuration names no servers.
         let servers: String = self
             .members
             .iter()

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, reason = "a command-line tool talks on its standard output")]
 
 mod apache;
+mod bench;
 mod chaos;
 mod ci;
 mod differential;
@@ -41,6 +42,8 @@ enum Task {
     Differential(differential::Options),
     /// Run other people's clients, and Java's data directories, against Ostler.
     Interop(interop::Options),
+    /// Measure what needs more than the binary.
+    Bench(bench::Options),
     /// Feed every decoder with inputs that libFuzzer makes up.
     #[command(
         after_help = "Examples:\n  cargo xtask fuzz                              (a short run of every target)\n  \
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
     let outcome = match cli.task {
         Task::Differential(options) => differential::run(&options),
         Task::Interop(options) => interop::run(&options),
+        Task::Bench(options) => bench::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Chaos(options) => chaos::run(&options),
         Task::Tidy => tidy::run().map(drop),

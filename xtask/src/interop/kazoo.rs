@@ -175,6 +175,11 @@ fn write_shim(dir: &Path, binary: &Path, lanes: u32) -> Result<PathBuf> {
     Ok(dir.to_path_buf())
 }
 
+/// The interpreter of an environment that has kazoo.
+pub(crate) fn python() -> Result<PathBuf> {
+    Ok(Venv::install()?.python())
+}
+
 /// A Python environment that holds kazoo and what its tests need.
 struct Venv {
     dir: PathBuf,

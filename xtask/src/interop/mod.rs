@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: other people's clients, and Java's data directories, against Ostler.
 
 pub(crate) mod client;
+mod client_suite;
 mod ensemble;
 mod failover;
 mod fill;
@@ -8,6 +9,7 @@ mod grow;
 pub(crate) mod java_smoke;
 pub(crate) mod kazoo;
 mod migrate;
+mod recipes;
 mod roundtrip;
 mod shell;
 mod steadfast;
@@ -47,6 +49,14 @@ enum What {
         cargo xtask interop ensemble --only JJO --ops 20000 --leader-changes 4\n  \
         cargo xtask interop ensemble --java-version 3.8.4")]
     Ensemble(ensemble::Options),
+    /// The client library's scenarios on Ostler and on Apache, with servers killed and restarted beneath it.
+    #[command(
+        after_help = "Examples:\n  cargo xtask interop client\n  cargo xtask interop client --only apache"
+    )]
+    Client(client_suite::Options),
+    /// The client's recipes together with those of Curator and kazoo, on the same znodes.
+    #[command(after_help = "Example:\n  cargo xtask interop recipes --acquisitions 10000")]
+    Recipes(recipes::Options),
     /// Three Java servers become Ostler and Java again, one at a time, under load.
     Migrate(migrate::Options),
     /// One server becomes three and one again on its data directory, under load.
@@ -83,6 +93,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         What::JavaShell(options) => java_smoke::run(options),
         What::Roundtrip(options) => roundtrip::run(options),
         What::Ensemble(options) => ensemble::run(options),
+        What::Client(options) => client_suite::run(options),
+        What::Recipes(options) => recipes::run(options),
         What::Migrate(options) => migrate::run(options),
         What::Grow(options) => grow::run(options),
         What::Failover(options) => failover::run(options),

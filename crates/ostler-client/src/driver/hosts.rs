@@ -52,8 +52,8 @@ impl Hosts {
         (host, self.jitter(pause))
     }
 
-    /// A server answered the handshake.
-    pub(crate) fn on_connected(&mut self) {
+    /// A connection lasted: the next loss is a first one.
+    pub(crate) fn on_lasted(&mut self) {
         self.failures = 0;
     }
 
@@ -106,7 +106,7 @@ mod tests {
             last = pauses[0];
         }
         assert!(last >= LONGEST_PAUSE / 2);
-        hosts.on_connected();
+        hosts.on_lasted();
         assert_eq!(hosts.next().1, Duration::ZERO);
     }
 }

@@ -23,6 +23,8 @@ const KEPT_BYTES: usize = 1 << 20;
 /// While the server is read-only, the others are asked whether one is not, first after this time.
 const FIRST_PROBE: Duration = Duration::from_millis(500);
 const LONGEST_PROBE: Duration = Duration::from_secs(60);
+/// A connection that was gone sooner counts as a failure: servers that greet and hang up are not to be hammered.
+const LASTING: Duration = Duration::from_millis(250);
 
 /// The task of one client.
 pub(crate) struct Task {
@@ -74,7 +76,11 @@ impl Task {
             let connector = self.connector.clone();
             let problem = match self.meanwhile(connector.connect(&host), deadline).await {
                 Some(Ok(transport)) => {
+                    let began = Instant::now();
                     let why = self.serve(transport).await;
+                    if began.elapsed() >= LASTING {
+                        self.hosts.on_lasted();
+                    }
                     format!("{host}: {why}")
                 }
                 Some(Err(error)) => format!("cannot connect to {host}: {error}"),
@@ -212,7 +218,6 @@ impl Task {
         }
         if !connection.established && core.session.state() == State::Connected {
             connection.established = true;
-            self.hosts.on_connected();
             let read_only = core.status.borrow().state == super::state::SessionState::ConnectedReadOnly;
             if read_only && self.hosts.len() > 1 {
                 let candidates: Vec<Host> =

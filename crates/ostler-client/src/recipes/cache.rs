@@ -174,9 +174,11 @@ impl Keeper {
                     })
                     .collect();
                 for (path, data, children) in asked {
-                    if self.put(path, data.await).await? {
-                        seen.insert(path.clone());
+                    if !self.put(path, data.await).await? {
+                        // It may have come back since: then its creation is told.
+                        continue;
                     }
+                    seen.insert(path.clone());
                     if let Some(children) = children {
                         below.extend(self.children_of(path, Some(children.await)).await?);
                     }
@@ -213,6 +215,11 @@ impl Keeper {
     }
 
     async fn refresh(&self, path: &str) -> Result<(), Error> {
+        // What is read may be newer than the event. Where the parent is not known, its creation is yet to be told, and
+        // then that of what is below it.
+        if self.scope == Scope::Tree && path != self.root && !self.lock().contains_key(parent(path)) {
+            return Ok(());
+        }
         let answer = self.client.get_data(path).await;
         if !self.put(path, answer).await? {
             self.take_out_subtree(path);

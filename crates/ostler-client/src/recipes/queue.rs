@@ -88,20 +88,25 @@ impl Queue {
 
     async fn take_until(&self, deadline: Instant) -> Result<Option<Bytes>, Error> {
         loop {
-            let listed = again(&self.client, || self.client.get_children_and_watch(&self.path)).await;
-            let Some((mut names, _, watch)) = unless(Code::NoNode, listed)? else {
+            // Without a watch as long as there is something to take.
+            let listed = again(&self.client, || self.client.get_children(&self.path)).await;
+            let Some((mut names, _)) = unless(Code::NoNode, listed)? else {
                 ensure_kept(&self.client, &self.path).await?;
                 continue;
             };
             names.sort_unstable();
-            for name in names {
-                if let Some(value) = self.take_entry(&join(&self.path, &name)).await? {
+            for name in &names {
+                if let Some(value) = self.take_entry(&join(&self.path, name)).await? {
                     return Ok(Some(value));
                 }
             }
-            match tokio::time::timeout_at(deadline, watch).await {
-                Ok(event) => drop(event?),
-                Err(_) => return Ok(None),
+            let listed = again(&self.client, || self.client.get_children_and_watch(&self.path)).await;
+            let Some((names, _, changed)) = unless(Code::NoNode, listed)? else { continue };
+            if names.is_empty() {
+                match tokio::time::timeout_at(deadline, changed).await {
+                    Ok(event) => drop(event?),
+                    Err(_) => return Ok(None),
+                }
             }
         }
     }

@@ -1,0 +1,157 @@
+//! What a get costs the client in CPU time and allocations: unpipelined, and with 64 under way. Three take turns in one
+//! process against one server: a bare epoll loop that sends and reads the same frames and knows nothing else, this
+//! project's client, and the crate `zookeeper-client`. Ratios are between neighbours in time, and the median counts, as
+//! the machine may have other work.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measurement prints, and stops at the first surprise"
+)]
+
+mod bare;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::time::{ClockId, clock_gettime};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[allow(unsafe_code, reason = "to count allocations one has to be the allocator")]
+// SAFETY: everything is handed on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+pub(crate) const PATH: &str = "/bench-client";
+const DEPTH: usize = 64;
+const ROUNDS: usize = 15;
+
+/// CPU time of this process, in microseconds.
+fn cpu_us() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}
+
+/// CPU microseconds and allocations per get.
+#[derive(Clone, Copy)]
+struct Cost {
+    us: f64,
+    allocations: f64,
+}
+
+fn measure(gets: usize, mut run: impl FnMut(usize)) -> Cost {
+    let (cpu, allocations) = (cpu_us(), ALLOCATIONS.load(Ordering::Relaxed));
+    run(gets);
+    let per_get = |total: f64| total / gets as f64;
+    Cost {
+        us: per_get(cpu_us() - cpu),
+        allocations: per_get((ALLOCATIONS.load(Ordering::Relaxed) - allocations) as f64),
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let server = std::env::args().nth(1).expect("usage: ostler-bench-client host:port");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ours = runtime.block_on(async {
+        let client = ostler_client::Client::connect(&server).await.unwrap();
+        let created = client.create(PATH, vec![7_u8; 128], ostler_client::CreateMode::Persistent).await;
+        drop(created);
+        client
+    });
+    let theirs = runtime.block_on(zookeeper_client::Client::connect(&server)).unwrap();
+    let mut bare = bare::Bare::connect(&server);
+    let mut failed = false;
+    for (name, depth, gets) in [("unpipelined", 1, 4_000), ("64 under way", DEPTH, 60_000)] {
+        let mut costs: [Vec<Cost>; 3] = Default::default();
+        for round in 0..=ROUNDS {
+            let turn = [
+                measure(gets, |gets| bare.run(gets, depth)),
+                measure(gets, |gets| runtime.block_on(run_ours(&ours, gets, depth))),
+                measure(gets, |gets| runtime.block_on(run_theirs(&theirs, gets, depth))),
+            ];
+            // The first warms up.
+            if round > 0 {
+                for (list, cost) in costs.iter_mut().zip(turn) {
+                    list.push(cost);
+                }
+            }
+        }
+        let us = |who: usize| median(costs[who].iter().map(|cost| cost.us).collect());
+        let allocations = |who: usize| median(costs[who].iter().map(|cost| cost.allocations).collect());
+        let ratio =
+            |a: usize, b: usize| median(costs[a].iter().zip(&costs[b]).map(|(a, b)| a.us / b.us).collect());
+        println!("{name}: CPU µs and allocations per get, median of {ROUNDS} rounds of {gets}");
+        for (who, label) in ["bare epoll loop", "ostler-client", "zookeeper-client"].iter().enumerate() {
+            println!("  {label:<18} {:>7.3} µs  {:>5.2} allocations", us(who), allocations(who));
+        }
+        println!("  ostler-client / bare loop        {:.2}   (at most 1.50)", ratio(1, 0));
+        println!("  ostler-client / zookeeper-client {:.2}   (below 1.00)", ratio(1, 2));
+        failed |= ratio(1, 0) > 1.5 || ratio(1, 2) >= 1.0 || allocations(1) > 2.0;
+    }
+    runtime.block_on(async {
+        drop(ours.delete(PATH, ostler_client::ANY_VERSION).await);
+        ours.close().await;
+    });
+    println!("{}", if failed { "a bound is missed" } else { "all bounds are kept" });
+    std::process::exit(i32::from(failed));
+}
+
+async fn run_ours(client: &ostler_client::Client, gets: usize, depth: usize) {
+    let mut under_way = VecDeque::with_capacity(depth);
+    for _ in 0..gets {
+        if under_way.len() == depth {
+            assert_eq!(length(under_way.pop_front().unwrap()).await, 128);
+        }
+        under_way.push_back(client.get_data(PATH));
+    }
+    for reply in under_way {
+        length(reply).await;
+    }
+}
+
+async fn run_theirs(client: &zookeeper_client::Client, gets: usize, depth: usize) {
+    let mut under_way = VecDeque::with_capacity(depth);
+    for _ in 0..gets {
+        if under_way.len() == depth {
+            assert_eq!(length(under_way.pop_front().unwrap()).await, 128);
+        }
+        under_way.push_back(client.get_data(PATH));
+    }
+    for reply in under_way {
+        length(reply).await;
+    }
+}
+
+/// Waits for an answer: how long the data is.
+async fn length<D: AsRef<[u8]>, S, E: std::fmt::Debug>(
+    reply: impl Future<Output = Result<(D, S), E>>,
+) -> usize {
+    reply.await.unwrap().0.as_ref().len()
+}

@@ -1,0 +1,115 @@
+//! This project's side of `cargo xtask interop recipes`: does what the agents in Java and Python do, on the same znodes.
+//! `recipe-agent host:port what directory id count`. What two holders at a time would be is judged by files in the
+//! directory, which nobody's coordination service has a hand in.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failure panics, and the count is printed")]
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ostler_client::Client;
+use ostler_client::recipes::{DoubleBarrier, Election, Lock, Queue};
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [server, what, directory, id, count] = &arguments[..] else {
+        panic!("usage: recipe-agent host:port what directory id count")
+    };
+    let count: usize = count.parse().unwrap();
+    let directory = PathBuf::from(directory);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let client = Client::connect(server).await.unwrap();
+        match what.as_str() {
+            "lock" => lock(&client, &directory, count).await,
+            "elect" => elect(&client, &directory, id, count).await,
+            "barrier" => barrier(&client, &directory, id, count).await,
+            "put" => put(&client, id, count).await,
+            "take" => take(&client, count).await,
+            other => panic!("what is {other:?}?"),
+        }
+        client.close().await;
+    });
+}
+
+/// Alone, by a file that only one can create.
+struct Alone(PathBuf);
+
+impl Alone {
+    fn enter(directory: &Path) -> Self {
+        let path = directory.join("holder");
+        OpenOptions::new().write(true).create_new(true).open(&path).expect("TWO HOLDERS");
+        Self(path)
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+async fn lock(client: &Client, directory: &Path, count: usize) {
+    let lock = Lock::new(client, "/interop/lock");
+    let mut last = None;
+    for _ in 0..count {
+        let guard = lock.acquire().await.unwrap();
+        assert!(last < Some(guard.token()));
+        last = Some(guard.token());
+        drop(Alone::enter(directory));
+        guard.release().await.unwrap();
+    }
+    println!("{count}");
+}
+
+async fn elect(client: &Client, directory: &Path, id: &str, count: usize) {
+    for _ in 0..count {
+        let mut candidate = Election::new(client, "/interop/election").join(id.to_owned());
+        candidate.leads().await.unwrap();
+        let alone = Alone::enter(directory);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        drop(alone);
+        candidate.leave().await;
+    }
+    println!("{count}");
+}
+
+const MEMBERS: usize = 4;
+
+async fn barrier(client: &Client, directory: &Path, id: &str, count: usize) {
+    for round in 0..count {
+        let mut barrier = DoubleBarrier::new(client, &format!("/interop/barrier-{round}"), MEMBERS);
+        let note = |when: &str| drop(std::fs::write(directory.join(format!("{when}-{round}-{id}")), ""));
+        let noted = |when: &str| {
+            let prefix = format!("{when}-{round}-");
+            let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
+        };
+        note("in");
+        barrier.enter().await.unwrap();
+        assert_eq!(noted("in"), MEMBERS, "entered before all were there");
+        note("out");
+        barrier.leave().await.unwrap();
+        assert_eq!(noted("out"), MEMBERS, "left before all had left");
+    }
+    println!("{count}");
+}
+
+async fn put(client: &Client, id: &str, count: usize) {
+    let queue = Queue::new(client, &format!("/interop/queue-{id}"));
+    for number in 0..count {
+        queue.put(number.to_string()).await.unwrap();
+    }
+    println!("{count}");
+}
+
+/// What the Python agent put, in its order.
+async fn take(client: &Client, count: usize) {
+    let queue = Queue::new(client, "/interop/queue-python");
+    for number in 0..count {
+        let value = queue.take_within(Duration::from_secs(30)).await.unwrap().expect("a value");
+        assert_eq!(value, number.to_string());
+    }
+    assert!(queue.is_empty().await.unwrap());
+    println!("{count}");
+}

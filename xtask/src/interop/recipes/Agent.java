@@ -1,0 +1,79 @@
+// The Java side of `cargo xtask interop recipes`: Curator. Agent host:port what directory id count
+
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.concurrent.TimeUnit;
+import org.apache.curator.framework.CuratorFramework;
+import org.apache.curator.framework.CuratorFrameworkFactory;
+import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
+import org.apache.curator.framework.recipes.leader.LeaderLatch;
+import org.apache.curator.framework.recipes.locks.InterProcessMutex;
+import org.apache.curator.retry.RetryNTimes;
+
+public class Agent {
+    static final int MEMBERS = 4;
+
+    public static void main(String[] args) throws Exception {
+        Path directory = Path.of(args[2]);
+        String id = args[3];
+        int count = Integer.parseInt(args[4]);
+        CuratorFramework client = CuratorFrameworkFactory.newClient(args[0], 30000, 15000, new RetryNTimes(10, 200));
+        client.start();
+        client.blockUntilConnected();
+        switch (args[1]) {
+            case "lock" -> lock(client, directory, count);
+            case "elect" -> elect(client, directory, id, count);
+            case "barrier" -> barrier(client, directory, id, count);
+            default -> throw new IllegalArgumentException(args[1]);
+        }
+        client.close();
+        System.out.println(count);
+    }
+
+    /** Fails if the file is there: two holders. */
+    static void alone(Path directory, long millis) throws Exception {
+        Path holder = directory.resolve("holder");
+        Files.createFile(holder);
+        Thread.sleep(millis);
+        Files.delete(holder);
+    }
+
+    static void lock(CuratorFramework client, Path directory, int count) throws Exception {
+        InterProcessMutex mutex = new InterProcessMutex(client, "/interop/lock");
+        for (int i = 0; i < count; i++) {
+            mutex.acquire();
+            alone(directory, 0);
+            mutex.release();
+        }
+    }
+
+    static void elect(CuratorFramework client, Path directory, String id, int count) throws Exception {
+        for (int i = 0; i < count; i++) {
+            try (LeaderLatch latch = new LeaderLatch(client, "/interop/election", id)) {
+                latch.start();
+                latch.await();
+                alone(directory, 2);
+            }
+        }
+    }
+
+    static long noted(Path directory, String prefix) throws Exception {
+        try (var files = Files.list(directory)) {
+            return files.filter(file -> file.getFileName().toString().startsWith(prefix)).count();
+        }
+    }
+
+    static void barrier(CuratorFramework client, Path directory, String id, int count) throws Exception {
+        for (int round = 0; round < count; round++) {
+            var barrier = new DistributedDoubleBarrier(client, "/interop/barrier-" + round, MEMBERS);
+            Files.createFile(directory.resolve("in-" + round + "-" + id));
+            if (!barrier.enter(60, TimeUnit.SECONDS) || noted(directory, "in-" + round + "-") != MEMBERS) {
+                throw new IllegalStateException("entered before all were there");
+            }
+            Files.createFile(directory.resolve("out-" + round + "-" + id));
+            if (!barrier.leave(60, TimeUnit.SECONDS) || noted(directory, "out-" + round + "-") != MEMBERS) {
+                throw new IllegalStateException("left before all had left");
+            }
+        }
+    }
+}
