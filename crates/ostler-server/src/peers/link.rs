@@ -46,6 +46,8 @@ pub(super) struct Link {
     unsent: Cell<usize>,
     /// Whether a tree waits or is being sent.
     sends_tree: Cell<bool>,
+    /// The last transaction of which a part may be in the tree that was sent.
+    in_tree: Cell<Zxid>,
     bell: Notify,
 }
 
@@ -57,6 +59,7 @@ impl Link {
             queue: RefCell::default(),
             unsent: Cell::new(0),
             sends_tree: Cell::new(false),
+            in_tree: Cell::new(Zxid::ZERO),
             bell: Notify::new(),
         }
     }
@@ -78,7 +81,8 @@ impl Link {
         }
         let Some(Item::Bytes(bytes)) = queue.back_mut() else { return false };
         let before = bytes.len();
-        packet.encode(self.side, bytes);
+        // An observer may be told of a transaction after the leader applied it, and so after the tree.
+        encode_behind(packet, self.in_tree.get(), self.side, bytes);
         self.unsent.set(self.unsent.get() + bytes.len() - before);
         self.bell.notify_one();
         self.unsent.get() <= max_unsent
@@ -117,8 +121,6 @@ impl Link {
     }
 
     async fn write(&self, config: &PeersConfig, mut stream: OwnedWriteHalf) -> std::io::Result<()> {
-        // The last transaction of which a part may be in the tree that was sent.
-        let mut in_tree = Zxid::ZERO;
         loop {
             let next = self.queue.borrow_mut().pop_front();
             match next {
@@ -128,10 +130,11 @@ impl Link {
                     self.unsent.set(self.unsent.get() - bytes.len());
                 }
                 Some(Item::Tree(zxid)) => {
-                    in_tree = write_tree(&config.store, &mut stream, zxid).await?;
+                    self.in_tree.set(write_tree(&config.store, &mut stream, zxid).await?);
                     self.sends_tree.set(false);
                 }
                 Some(Item::Behind(packet)) => {
+                    let in_tree = self.in_tree.get();
                     let mut bytes = Vec::new();
                     self.unsent
                         .set(self.unsent.get() - encode_behind(&packet, in_tree, self.side, &mut bytes));
@@ -363,5 +366,12 @@ mod tests {
             bytes.len()
         };
         assert_eq!(before - taken, first);
+        link.in_tree.set(Zxid(4));
+        link.sends_tree.set(false);
+        for counter in 4..=5 {
+            assert!(link.send(&proposal(counter, Some(counter + 10)), 1 << 20));
+        }
+        let last = link.queue.borrow_mut().pop_front();
+        assert!(matches!(last, Some(Item::Bytes(bytes)) if digests(&bytes) == [None, Some(15)]));
     }
 }
