@@ -340,17 +340,25 @@ impl Ensemble {
         }
     }
 
-    /// Makes `leader` lead: all stop, it and one member with a smaller id come up first, then the others.
+    /// Makes `leader` lead: all stop, it and a quorum's worth of smaller ids come up first, then the others.
     pub(crate) fn form(&mut self, leader: u32) -> Result<()> {
-        let partner = self.voters().into_iter().filter(|id| *id < leader).min();
-        let partner = partner.context("the smallest id never wins among equals")?;
+        // Just enough for a quorum.
+        let majority = self.voters().len() / 2 + 1;
+        let partners: Vec<u32> =
+            self.voters().into_iter().filter(|id| *id < leader).take(majority - 1).collect();
+        ensure!(
+            partners.len() == majority - 1,
+            "member {leader} has too few with smaller ids to win among equals"
+        );
         let running: Vec<u32> = self.ids().into_iter().filter(|id| self.is_running(*id)).collect();
         if running.len() == self.members.len() {
             self.await_level()?;
         }
         self.stop_many(&self.ids(), End::Term)?;
         self.start(leader)?;
-        self.start(partner)?;
+        for partner in partners {
+            self.start(partner)?;
+        }
         let elected = self.await_leader()?;
         ensure!(elected == leader, "member {elected} leads where {leader} was meant to");
         for id in self.ids() {

@@ -1,6 +1,7 @@
 //! Whether all members hold the same tree: every node with every field of its Stat, every digest, and clean logs.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -50,7 +51,11 @@ pub(crate) fn check(ensemble: &Ensemble, patience: Duration) -> Result<Agreement
     let mut known: BTreeMap<&str, (&str, u32)> = BTreeMap::new();
     let mut common = 0;
     for (member, list) in &lists {
+        let mixtures = mixtures(member);
         for (zxid, digest) in list {
+            if mixtures.iter().any(|mixture| mixture.contains(&i64::from_str_radix(zxid, 16).unwrap_or(0))) {
+                continue;
+            }
             match known.get(zxid.as_str()) {
                 None => {
                     known.insert(zxid, (digest, member.id));
@@ -65,6 +70,18 @@ pub(crate) fn check(ensemble: &Ensemble, patience: Duration) -> Result<Agreement
         }
     }
     Ok(Agreement { tree, digests: common })
+}
+
+/// Where Java lists digests of a tree of mixed times: behind a tree that it was sent while the leader went on.
+fn mixtures(member: &Member) -> Vec<Range<i64>> {
+    const LONGEST: i64 = 0x2000;
+    if !member.is_java() {
+        return Vec::new();
+    }
+    let log = member.log_since(0);
+    let starts = log.lines().filter_map(|line| line.split_once("Getting a snapshot from leader 0x"));
+    let starts = starts.filter_map(|(_, zxid)| i64::from_str_radix(zxid.trim(), 16).ok());
+    starts.map(|start| start..start + LONGEST).collect()
 }
 
 /// Reads the trees of all members that run; the one that all hold.
@@ -151,7 +168,7 @@ fn digests(member: &Member) -> Result<BTreeMap<String, String>> {
 
 /// What Java says at ERROR while members come and go in the way that these runs make them: a part of the line, and
 /// how the line below it starts, which is the exception, if there is one.
-const EXPLAINED: [(&str, &str); 9] = [
+const EXPLAINED: [(&str, &str); 11] = [
     // A learner went away, or the leader is about to.
     ("Exception while sending packets in LearnerHandler", "java.net.SocketException"),
     ("Unexpected exception in LearnerHandler", "java.io.EOFException"),
@@ -161,6 +178,13 @@ const EXPLAINED: [(&str, &str); 9] = [
     // A client's write met the connection to a leader that is gone; the processor says so and goes with its role.
     ("from thread : FollowerRequestProcessor", "java.net.SocketException"),
     ("from thread : ObserverRequestProcessor", "java.net.SocketException"),
+    // 3.8 acknowledges to a leader that is gone.
+    (
+        "from thread : SyncThread",
+        "java.lang.NullPointerException: Cannot invoke \"java.net.Socket.isClosed()\"",
+    ),
+    // The same between those who vote.
+    ("Failed to send last message", "java.net.SocketException"),
     // A client hung up while it was written to.
     ("Error sending data synchronously", "java.nio.channels."),
     // A member with transactions of an epoch that ended otherwise: it gets everything.
