@@ -44,7 +44,11 @@ fn client() -> Result<()> {
     let kind = Kind::Ostler { binary: build_ostler()?, lanes: 1 };
     let scratch = Scratch::new("bench-client")?;
     // The bare loop does not ping.
-    let setup = Setup { config: vec!["maxSessionTimeout=3600000".to_owned()], jvm_flags: Vec::new() };
+    let setup = Setup {
+        config: vec!["maxSessionTimeout=3600000".to_owned()],
+        jvm_flags: Vec::new(),
+        java_flags: Vec::new(),
+    };
     let server = Server::start(&kind, &setup, scratch.path())?;
     let status = Command::new(target.join("release/ostler-bench-client"))
         .arg(server.address().to_string())

@@ -153,8 +153,9 @@ fn run_words(words: &[String]) -> u8 {
     let started = connection::background()
         .map_err(|error| answer::Failure::new(format!("{error:#}")))
         .and_then(|handle| Shell::start(handle, target, console, start.json));
-    let mut shell = match started {
-        Ok(shell) => shell,
+    let shell = match started {
+        // Never dropped: that would end the session.
+        Ok(shell) => Box::leak(Box::new(shell)),
         Err(failure) => {
             eprintln!("{}", failure.message);
             return failure.exit;
@@ -178,7 +179,7 @@ fn run_words(words: &[String]) -> u8 {
         println!("This is Ostler's shell: 'help' lists the commands, Tab completes, Ctrl-D leaves.");
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
             || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        if let Err(error) = terminal::run(&mut shell, !plain) {
+        if let Err(error) = terminal::run(shell, !plain) {
             eprintln!("ostler cli: {error}");
             return 1;
         }

@@ -83,6 +83,8 @@ impl Shell {
         let (outcome, next) = self.dispatch(words);
         let json = self.json || words.iter().any(|word| word == "--json");
         match outcome {
+            // The code is that of the command before.
+            Ok(_) if next == Next::Leave => {}
             Ok(answer) => {
                 self.exit = 0;
                 print(&answer, json);
@@ -120,12 +122,7 @@ impl Shell {
                 if let Some(connection) = &self.connection {
                     connection.close();
                 }
-                // Java leaves with the code of the command before.
-                let exit = self.exit;
-                let failed = exit != 0;
-                let answer =
-                    if failed { Err(Failure { exit, ..Failure::new("") }) } else { Ok(Answer::default()) };
-                return (answer, Next::Leave);
+                return (Ok(Answer::default()), Next::Leave);
             }
             "redo" if words.len() >= 2 => return self.redo(&words[1]),
             "help" | "h" | "?" => return (help(words), Next::Line),

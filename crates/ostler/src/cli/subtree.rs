@@ -8,7 +8,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ostler_wire::client::write::CreateMode;
-use ostler_wire::disk::CONTAINER_OWNER;
 use ostler_wire::{Acl, Code, Stat};
 use serde_json::{Map, Value, json};
 
@@ -23,32 +22,22 @@ use crate::perms;
 /// How many znodes are looked at or made between two signs of progress.
 const STEP: usize = 256;
 
-/// What a znode is by its owner.
+/// What a znode is by its owner. Of containers and znodes with a time to live, servers tell clients nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Persistent,
     Ephemeral,
-    Container,
-    Ttl,
 }
 
 impl Kind {
     fn of(stat: &Stat) -> Self {
-        match stat.ephemeral_owner {
-            0 => Self::Persistent,
-            CONTAINER_OWNER => Self::Container,
-            // 0xff and a reserved zero: a time to live.
-            owner if owner.cast_unsigned() >> 40 == 0xff_0000 => Self::Ttl,
-            _ => Self::Ephemeral,
-        }
+        if stat.ephemeral_owner == 0 { Self::Persistent } else { Self::Ephemeral }
     }
 
     fn word(self) -> &'static str {
         match self {
             Self::Persistent => "persistent",
             Self::Ephemeral => "ephemeral",
-            Self::Container => "container",
-            Self::Ttl => "ttl",
         }
     }
 }
@@ -165,9 +154,7 @@ pub(super) fn find(on: &Connection, call: &Call) -> Result<Answer, Failure> {
         None => None,
         Some("p") => Some(Kind::Persistent),
         Some("e") => Some(Kind::Ephemeral),
-        Some("c") => Some(Kind::Container),
-        Some("t") => Some(Kind::Ttl),
-        Some(other) => return Err(Failure::new(format!("-type is one of p, e, c, t, not '{other}'"))),
+        Some(other) => return Err(Failure::new(format!("-type is p or e, not '{other}'"))),
     };
     let size = call.parsed.value("size").map(parse_size).transpose()?;
     let tree = on.subtree(path)?;
@@ -294,16 +281,9 @@ fn unpack(on: &Connection, to: &str, parcels: &[Parcel], over: bool) -> Result<D
             ("/", below) => below.to_owned(),
             (to, below) => format!("{to}{below}"),
         };
-        let mode = match parcel.kind {
-            Kind::Ephemeral => {
-                delivered.left_out += 1;
-                continue;
-            }
-            Kind::Container => CreateMode::Container,
-            Kind::Persistent | Kind::Ttl => CreateMode::Persistent,
-        };
         // The servers' own are there already, and not for us to change.
-        if ostler_wire::path::is_under(&path, ostler_wire::path::ZOOKEEPER) {
+        let is_theirs = ostler_wire::path::is_under(&path, ostler_wire::path::ZOOKEEPER);
+        if parcel.kind == Kind::Ephemeral || is_theirs {
             delivered.left_out += 1;
             continue;
         }
@@ -311,7 +291,7 @@ fn unpack(on: &Connection, to: &str, parcels: &[Parcel], over: bool) -> Result<D
         let created = if path == "/" {
             Err(Failure::of_code(Code::NodeExists, Some("/")))
         } else {
-            on.create(&path, parcel.data.clone(), acl, mode, None).map(drop)
+            on.create(&path, parcel.data.clone(), acl, CreateMode::Persistent, None).map(drop)
         };
         match created {
             Ok(()) => delivered.created += 1,
@@ -427,8 +407,6 @@ impl Parcel {
         };
         let kind = match value.get("kind").and_then(Value::as_str) {
             Some("ephemeral") => Kind::Ephemeral,
-            Some("container") => Kind::Container,
-            Some("ttl") => Kind::Ttl,
             _ => Kind::Persistent,
         };
         let acl = match value.get("acl") {
@@ -471,21 +449,12 @@ mod tests {
             path: "/a".to_owned(),
             data: Some(Bytes::from_static(&[0xff, 0])),
             acl: Some(vec![Acl::world(1)]),
-            kind: Kind::Container,
+            kind: Kind::Ephemeral,
         };
         let back = Parcel::parse(&parcel.json()).unwrap();
         assert_eq!((&back.path, &back.data, &back.acl), (&parcel.path, &parcel.data, &parcel.acl));
-        assert_eq!(back.kind, Kind::Container);
+        assert_eq!(back.kind, Kind::Ephemeral);
         assert!(Parcel::parse(&json!({"path": "a/../b"})).is_none());
         assert!(Parcel::parse(&json!({"data": "x"})).is_none());
-    }
-
-    #[test]
-    fn kinds_are_read_off_the_owner() {
-        let of = |owner: u64| Kind::of(&Stat { ephemeral_owner: owner.cast_signed(), ..Stat::default() });
-        assert_eq!(of(0), Kind::Persistent);
-        assert_eq!(of(0x8000_0000_0000_0000), Kind::Container);
-        assert_eq!(of(0xff00_0000_0000_1388), Kind::Ttl);
-        assert_eq!(of(0x0100_0000_0000_0001), Kind::Ephemeral);
     }
 }

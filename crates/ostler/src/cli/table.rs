@@ -245,10 +245,10 @@ pub(super) const COMMANDS: [Command; 43] = [
     own("export", "[-a] path [file]", 2, subtree::export)
         .options(&[flag("a")])
         .help("Write a subtree as lines of JSON to a file, or to standard output: -a with its ACLs", "export -a /app app.jsonl"),
-    own("find", "[-name glob] [-data text] [-type p|e|c|t] [-size +n|-n] [path]", 1, subtree::find)
+    own("find", "[-name glob] [-data text] [-type p|e] [-size +n|-n] [path]", 1, subtree::find)
         .options(&[value("name"), value("data"), value("type"), value("size")])
         .help(
-            "Find znodes by name, by what their data contains, by kind (persistent, ephemeral, container, TTL), by bytes",
+            "Find znodes by name, by what their data contains, by kind (persistent, ephemeral), by bytes",
             "find -name 'lock-*' -type e /locks",
         ),
     shell("help", "[command]").ours().help("List the commands, or explain one", "help create"),

@@ -2,6 +2,7 @@
 //! and colours. Events of the session appear above the line that is being edited.
 
 use std::borrow::Cow;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::{Hint, Hinter, HistoryHinter};
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
-use rustyline::{CompletionType, Config, Context, Editor, ExternalPrinter as _, Helper};
+use rustyline::{CompletionType, Config, Context, Editor, Helper};
 
 use super::connection::Connection;
 use super::shell::{Next, Shell};
@@ -33,7 +34,13 @@ pub(super) fn run(shell: &mut Shell, colours: bool) -> rustyline::Result<()> {
         .auto_add_history(true)
         .build();
     let mut editor = Editor::<Assistant, FileHistory>::with_config(config)?;
-    let assistant = Assistant { connection: Arc::default(), history: HistoryHinter::new(), colours };
+    let screen = Screen::default();
+    let assistant = Assistant {
+        connection: Arc::default(),
+        history: HistoryHinter::new(),
+        screen: screen.clone(),
+        colours,
+    };
     let connection = assistant.connection.clone();
     editor.set_helper(Some(assistant));
     let remembered = history_file();
@@ -41,14 +48,17 @@ pub(super) fn run(shell: &mut Shell, colours: bool) -> rustyline::Result<()> {
         // There is none before the first run.
         let _ = editor.load_history(file);
     }
-    if let Ok(mut printer) = editor.create_external_printer() {
-        shell.console().print_with(Box::new(move |text| {
-            let _ = printer.print(text);
-        }));
-    }
+    let (above, state) = (screen.clone(), connection.clone());
+    shell
+        .console()
+        .print_with(Box::new(move |text| above.print(&text, |prompt| paint(prompt, &state, colours))));
     loop {
         *connection.lock().unwrap_or_else(PoisonError::into_inner) = shell.connection().cloned();
-        match editor.readline(&shell.prompt()) {
+        let prompt = shell.prompt();
+        screen.begin(&prompt);
+        let read = editor.readline(&prompt);
+        screen.end();
+        match read {
             Ok(line) => {
                 if shell.run_line(line.trim()) == Next::Leave {
                     break;
@@ -84,10 +94,71 @@ fn history_file() -> Option<PathBuf> {
     }
 }
 
+/// The line that is being edited, for those who print above it. The line editor's own way of doing so stops reading
+/// when several keys come at once, as they do when a line is pasted.
+#[derive(Clone, Default)]
+struct Screen(Arc<Mutex<Option<Editing>>>);
+
+struct Editing {
+    prompt: String,
+    line: String,
+    /// The cursor, in bytes of the line.
+    at: usize,
+}
+
+impl Screen {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Editing>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, prompt: &str) {
+        *self.lock() = Some(Editing { prompt: prompt.to_owned(), line: String::new(), at: 0 });
+    }
+
+    fn note(&self, line: &str, at: usize) {
+        if let Some(editing) = &mut *self.lock() {
+            line.clone_into(&mut editing.line);
+            editing.at = at;
+        }
+    }
+
+    fn end(&self) {
+        *self.lock() = None;
+    }
+
+    /// Prints a text, and then the line once more, as it was.
+    fn print(&self, text: &str, paint: impl Fn(&str) -> String) {
+        let editing = self.lock();
+        let mut out = std::io::stdout().lock();
+        let written = match &*editing {
+            None => out.write_all(text.as_bytes()),
+            Some(Editing { prompt, line, at }) => {
+                let behind = line[*at..].chars().count();
+                let back = if behind > 0 { format!("\x1b[{behind}D") } else { String::new() };
+                write!(out, "\r\x1b[J{}{}{line}{back}", text.replace('\n', "\r\n"), paint(prompt))
+            }
+        };
+        // A terminal that is gone will be noticed by whoever reads from it.
+        drop(written.and_then(|()| out.flush()));
+    }
+}
+
+/// The prompt in the colour of the connection.
+fn paint(prompt: &str, connection: &Mutex<Option<Connection>>, colours: bool) -> String {
+    if !colours {
+        return prompt.to_owned();
+    }
+    let connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+    let connected = connection.as_ref().is_some_and(|connection| connection.state().starts_with("CONNECTED"));
+    let colour = if connected { 32 } else { 31 };
+    format!("\x1b[{colour}m{prompt}\x1b[0m")
+}
+
 /// What helps while a line is typed.
 struct Assistant {
     connection: Arc<Mutex<Option<Connection>>>,
     history: HistoryHinter,
+    screen: Screen,
     colours: bool,
 }
 
@@ -144,7 +215,7 @@ fn znodes(connection: &Connection, begun: &str) -> Vec<Pair> {
     let (parent, prefix) = (if slash == 0 { "/" } else { &begun[..slash] }, &begun[slash + 1..]);
     let request = Request::children(connection.absolute(parent), false);
     let asked =
-        tokio::time::timeout(COMPLETION_PATIENCE, async { connection.client().request(&request).await });
+        async { tokio::time::timeout(COMPLETION_PATIENCE, connection.client().request(&request)).await };
     let Some(Ok(Ok(ostler_client::Response::Children { mut names, .. }))) = connection.until_interrupt(asked)
     else {
         return Vec::new();
@@ -177,6 +248,7 @@ impl Hinter for Assistant {
     type Hint = Suggestion;
 
     fn hint(&self, line: &str, at: usize, context: &Context<'_>) -> Option<Suggestion> {
+        self.screen.note(line, at);
         if at < line.len() || line.is_empty() {
             return None;
         }
@@ -193,14 +265,7 @@ impl Hinter for Assistant {
 
 impl Highlighter for Assistant {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
-        if !self.colours {
-            return Cow::Borrowed(prompt);
-        }
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let connected =
-            connection.as_ref().is_some_and(|connection| connection.state().starts_with("CONNECTED"));
-        let colour = if connected { 32 } else { 31 };
-        Cow::Owned(format!("\x1b[{colour}m{prompt}\x1b[0m"))
+        Cow::Owned(paint(prompt, &self.connection, self.colours))
     }
 
     fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
