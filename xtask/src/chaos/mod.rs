@@ -168,7 +168,7 @@ fn run_outside(
         .current_dir(scratch::workspace_root()?)
         .spawn()
         .context("run setpriv and unshare (package util-linux)")?;
-    let deadline = Instant::now() + Duration::from_secs(options.seconds + 240);
+    let deadline = Instant::now() + Duration::from_secs(2 * options.seconds + 300);
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;

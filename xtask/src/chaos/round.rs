@@ -20,6 +20,8 @@ use crate::server::Kind;
 
 /// How many clients there are.
 const CLIENTS: usize = 10;
+/// Two rounds with so many faults each meet every class.
+const LEAST_EPISODES: usize = 5;
 /// The file with what a round counted.
 pub(super) const RESULT: &str = "result.json";
 /// A leader that was cut off may not know it for so long: syncLimit, and what its clients had under way.
@@ -59,7 +61,7 @@ fn play(
     net: &mut Net,
 ) -> Result<()> {
     faults::end(members, net)?;
-    await_all(members, Duration::from_secs(90)).context("at the start")?;
+    await_all(members, Duration::from_secs(150)).context("at the start")?;
     let servers: Vec<Server> = members
         .iter()
         .map(|member| Server { address: member.address(), has_true_sync: member.is_ostler() })
@@ -68,10 +70,13 @@ fn play(
     let mut hits: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut ends = Vec::new();
     let until = Instant::now() + Duration::from_secs(seconds);
-    for episode in plan.episodes.iter().filter(|episode| !without.contains(&episode.class)) {
+    let episodes = plan.episodes.iter().filter(|episode| !without.contains(&episode.class));
+    for (met, episode) in episodes.enumerate() {
         std::thread::sleep(Duration::from_millis(episode.gap_ms));
         watch_for_ends(members, &mut ends)?;
-        if Instant::now() >= until {
+        // A slow machine gets more time rather than fewer faults, within bounds.
+        let late = Instant::now().saturating_duration_since(until);
+        if !late.is_zero() && (met >= LEAST_EPISODES || late > Duration::from_secs(seconds)) {
             break;
         }
         let from_us = crowd.now_us();
@@ -170,7 +175,7 @@ fn watch_for_ends(members: &mut [Member], ends: &mut Vec<String>) -> Result<()> 
     Ok(())
 }
 
-/// Waits until all serve. Whoever has ended is started again: a disk that was full may have been the reason.
+/// Waits until all serve.
 fn await_all(members: &mut [Member], patience: Duration) -> Result<()> {
     let deadline = Instant::now() + patience;
     loop {
