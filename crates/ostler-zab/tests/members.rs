@@ -1,5 +1,6 @@
 //! A change of the members, from the side of a learner whose leader makes it: what is kept and when, what ends the
 //! role, and who is followed next.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
