@@ -47,6 +47,8 @@ static ALLOCATOR: Counting = Counting;
 pub(crate) const PATH: &str = "/bench-client";
 const DEPTH: usize = 64;
 const ROUNDS: usize = 15;
+/// While one has its turn the others do not run, and cannot ping.
+const LONG: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// CPU time of this process, in microseconds.
 fn cpu_us() -> f64 {
@@ -80,12 +82,14 @@ fn main() {
     let server = std::env::args().nth(1).expect("usage: ostler-bench-client host:port");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ours = runtime.block_on(async {
-        let client = ostler_client::Client::connect(&server).await.unwrap();
+        let builder = ostler_client::Client::builder(&server).unwrap().session_timeout(LONG);
+        let client = builder.connect().await.unwrap();
         let created = client.create(PATH, vec![7_u8; 128], ostler_client::CreateMode::Persistent).await;
         drop(created);
         client
     });
-    let theirs = runtime.block_on(zookeeper_client::Client::connect(&server)).unwrap();
+    let theirs = zookeeper_client::Client::connector().with_session_timeout(LONG);
+    let theirs = runtime.block_on(theirs.connect(&server)).unwrap();
     let mut bare = bare::Bare::connect(&server);
     let mut failed = false;
     for (name, depth, gets) in [("unpipelined", 1, 4_000), ("64 under way", DEPTH, 60_000)] {

@@ -13,6 +13,9 @@ use super::World;
 /// Long enough for a server to come back, Java's too.
 const LONG: Duration = Duration::from_secs(90);
 
+/// What a busy machine may add to a moment that is measured from outside.
+const SCHEDULING: Duration = Duration::from_secs(1);
+
 pub(crate) async fn run(world: &mut World) {
     a_restart_beneath_watches_and_ephemerals(world).await;
     world.pass("a_restart_beneath_watches_and_ephemerals");
@@ -114,7 +117,7 @@ async fn a_session_that_is_lost(world: &World) {
     let suspended = tokio::time::Instant::now();
     assert_eq!(timeout(LONG, guard.changed()).await.unwrap(), Holding::Lost);
     assert!(
-        suspended.elapsed() <= session,
+        suspended.elapsed() <= session + SCHEDULING,
         "lost after {:?}, and the timeout is {session:?}",
         suspended.elapsed()
     );
