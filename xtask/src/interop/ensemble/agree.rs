@@ -168,7 +168,7 @@ fn digests(member: &Member) -> Result<BTreeMap<String, String>> {
 
 /// What Java says at ERROR while members come and go in the way that these runs make them: a part of the line, and
 /// how the line below it starts, which is the exception, if there is one.
-const EXPLAINED: [(&str, &str); 11] = [
+const EXPLAINED: [(&str, &str); 13] = [
     // A learner went away, or the leader is about to.
     ("Exception while sending packets in LearnerHandler", "java.net.SocketException"),
     ("Unexpected exception in LearnerHandler", "java.io.EOFException"),
@@ -183,6 +183,9 @@ const EXPLAINED: [(&str, &str); 11] = [
         "from thread : SyncThread",
         "java.lang.NullPointerException: Cannot invoke \"java.net.Socket.isClosed()\"",
     ),
+    // A learner waits for a leader that is not there yet.
+    ("Unexpected exception, retries exceeded", "java.net.ConnectException"),
+    ("Failed connect to ", "java.net.ConnectException"),
     // The same between those who vote.
     ("Failed to send last message", "java.net.SocketException"),
     // A client hung up while it was written to.
