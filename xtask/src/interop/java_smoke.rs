@@ -260,11 +260,22 @@ fn without_prompts(text: &str) -> String {
     out
 }
 
+const CONNECTED: &str = "WatchedEvent state:SyncConnected type:None path:null zxid: -1";
+
 /// Takes out what differs between any two runs.
+///
+/// That the session is there is told by another thread, anywhere in what the command prints; it comes first here, and
+/// the empty lines around it, and with them all others, go.
 fn normalise(text: &str) -> String {
     let mut out = String::new();
+    if text.contains(CONNECTED) {
+        out.push_str("connected\n");
+    }
     for line in text.lines() {
         let line = line.trim_end();
+        if line.is_empty() || line == "WATCHER::" || line == CONNECTED {
+            continue;
+        }
         let line = match line.split_once(" = ") {
             Some((key @ ("ctime" | "mtime"), value)) if !value.contains("1970") => format!("{key} = <time>"),
             Some((key @ ("cZxid" | "mZxid" | "pZxid"), value)) if value != "0x0" => format!("{key} = <zxid>"),
@@ -299,6 +310,15 @@ fn without_port(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_connected_event_may_stand_anywhere() {
+        let early = format!("\nWATCHER::\n\n{CONNECTED}\n/\n/app\n");
+        let late = format!("/\n\nWATCHER::\n\n{CONNECTED}\n/app\n");
+        assert_eq!(normalise(&early), "connected\n/\n/app\n");
+        assert_eq!(normalise(&late), normalise(&early));
+        assert_ne!(normalise("/\n/app\n"), normalise(&early));
+    }
 
     #[test]
     fn times_sessions_and_ports_are_taken_out() {
