@@ -2,11 +2,10 @@
 //! no leader. Answers to Java's `LocalSessionTracker`, `QuorumZooKeeperServer.checkUpgradeSession` and
 //! `ReadOnlyZooKeeperServer`.
 
-use bytes::Bytes;
 use ostler_tree::{Outcome, Store};
+use ostler_wire::SessionId;
 use ostler_wire::client::write::Write;
 use ostler_wire::quorum::PeerState;
-use ostler_wire::{OpCode, SessionId};
 
 use crate::applier::Origin;
 use crate::io::{CloseReason, ConnId, Letter, Service};
@@ -38,7 +37,7 @@ impl Node {
     ) {
         let Some(session) = resume else { return self.open_local(now, conn, timeout_ms) };
         let is_own = session.0 >> 56 == self.config.server_id;
-        let is_global = store.sessions().any(|(id, _)| id == session);
+        let is_global = store.session_timeout(session).is_some();
         if self.sessions.standing(session) == Standing::Live {
             self.resume(now, conn, session, timeout_ms);
         } else if is_own && !is_global {
@@ -60,10 +59,7 @@ impl Node {
 
     pub(crate) fn close_local(&mut self, conn: ConnId, session: SessionId) {
         self.sessions.remove(session);
-        let last = self.applier.last();
-        if let Some(letter) = self.applier.defer(last, conn, Letter::Reply { conn, outcome: Outcome::Done }) {
-            self.send(conn.lane(), letter);
-        }
+        self.send_after(self.applier.last(), conn, Letter::Reply { conn, outcome: Outcome::Done });
     }
 
     pub(crate) fn expire_local(&mut self, session: SessionId) {
@@ -88,9 +84,7 @@ impl Node {
                 store,
             );
         }
-        self.member.forwarded.push(session, 0, Origin::Server, false);
-        let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
-        self.forward(session, 0, OpCode::CreateSession, body, None);
+        self.forward_session(session, timeout_ms, Origin::Server);
     }
 
     /// Begins to serve reads when no leader is found, and ends it when there may be one.

@@ -297,7 +297,12 @@ impl Node {
     /// Sends a letter behind everything that is committed so far.
     fn tell(&mut self, conn: ConnId, letter: Letter) {
         let committed = if zoo::is(Mutation::SyncNotDeferred) { Zxid::ZERO } else { self.peer.committed() };
-        if let Some(letter) = self.applier.defer(committed, conn, letter) {
+        self.send_after(committed, conn, letter);
+    }
+
+    /// Sends a letter behind everything up to a zxid.
+    pub(crate) fn send_after(&mut self, zxid: Zxid, conn: ConnId, letter: Letter) {
+        if let Some(letter) = self.applier.defer(zxid, conn, letter) {
             self.send(conn.lane(), letter);
         }
     }
@@ -337,26 +342,21 @@ impl Node {
         }
         let session = self.sessions.allocate();
         self.sessions.hold(session, timeout_ms, Some(conn));
-        self.member.forwarded.push(session, 0, Origin::Handshake { conn, timeout_ms }, false);
-        self.forward(
-            session,
-            0,
-            OpCode::CreateSession,
-            Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
-            None,
-        );
+        self.forward_session(session, timeout_ms, Origin::Handshake { conn, timeout_ms });
+    }
+
+    /// Has the leader make a session.
+    pub(crate) fn forward_session(&mut self, session: SessionId, timeout_ms: i32, origin: Origin) {
+        self.member.forwarded.push(session, 0, origin, false);
+        let body = Bytes::copy_from_slice(&timeout_ms.to_be_bytes());
+        self.forward(session, 0, OpCode::CreateSession, body, None);
     }
 
     pub(crate) fn on_sync(&mut self, conn: ConnId, session: SessionId, xid: i32) {
         match self.service {
             Service::None | Service::ReadOnly => self.close(conn, CloseReason::NotServing),
             Service::Alone => self.send(conn.lane(), Letter::Synced { conn }),
-            Service::Leading => {
-                let last = self.last_decided();
-                if let Some(letter) = self.applier.defer(last, conn, Letter::Synced { conn }) {
-                    self.send(conn.lane(), letter);
-                }
-            }
+            Service::Leading => self.send_after(self.last_decided(), conn, Letter::Synced { conn }),
             Service::Learning => {
                 self.member.forwarded.push_sync(conn);
                 self.forward(session, xid, OpCode::Sync, Bytes::new(), Some(Vec::new()));

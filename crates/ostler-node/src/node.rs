@@ -329,6 +329,7 @@ impl Node {
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
+
     /// Figures for the operator.
     #[must_use]
     pub fn report(&self) -> NodeReport {

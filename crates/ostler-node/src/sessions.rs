@@ -35,6 +35,16 @@ enum Owner {
     Learner(LinkId),
 }
 
+impl Owner {
+    /// The connection, if it is one of this server.
+    fn conn(self) -> Option<ConnId> {
+        match self {
+            Self::Conn(conn) => Some(conn),
+            Self::Learner(_) => None,
+        }
+    }
+}
+
 /// All sessions.
 #[derive(Debug)]
 pub struct Sessions {
@@ -88,11 +98,10 @@ impl Sessions {
 
     /// Takes up a session that only this server knows of.
     pub fn track_local(&mut self, id: SessionId, timeout_ms: i32, now_ms: u64, conn: ConnId) {
-        self.hold(id, timeout_ms, Some(conn));
+        self.track(id, timeout_ms, now_ms, Some(conn));
         if let Some(session) = self.sessions.get_mut(&id) {
             session.local = true;
         }
-        self.touch(Touch { session: id, heard_ms: now_ms, timeout_ms });
     }
 
     /// Takes up a session whose time somebody else looks after.
@@ -143,10 +152,7 @@ impl Sessions {
     /// The connection that speaks for a session.
     #[must_use]
     pub fn conn(&self, id: SessionId) -> Option<ConnId> {
-        match self.sessions.get(&id)?.owner? {
-            Owner::Conn(conn) => Some(conn),
-            Owner::Learner(_) => None,
-        }
+        self.sessions.get(&id)?.owner?.conn()
     }
 
     /// From now on this connection speaks for the session; yields the one that did.
@@ -160,10 +166,7 @@ impl Sessions {
     }
 
     fn own(&mut self, id: SessionId, owner: Owner) -> Option<ConnId> {
-        match self.sessions.get_mut(&id)?.owner.replace(owner)? {
-            Owner::Conn(conn) => Some(conn),
-            Owner::Learner(_) => None,
-        }
+        self.sessions.get_mut(&id)?.owner.replace(owner)?.conn()
     }
 
     /// Whether a learner may ask in the name of a session. The first that does so after an election speaks for it.
@@ -231,10 +234,7 @@ impl Sessions {
     pub fn remove(&mut self, id: SessionId) -> Option<ConnId> {
         let session = self.sessions.remove(&id)?;
         self.leave_bucket(id, session.deadline_ms);
-        match session.owner? {
-            Owner::Conn(conn) => Some(conn),
-            Owner::Learner(_) => None,
-        }
+        session.owner?.conn()
     }
 
     /// Forgets all of them, as when a role ends.

@@ -59,7 +59,7 @@ impl Tally {
             }
             PeerState::Leading | PeerState::Following | PeerState::Observing => {
                 if self.state == Some(PeerState::Looking) {
-                    add(&mut self.election_ms, now_ms.saturating_sub(self.state_ms));
+                    self.election_ms.add(now_ms.saturating_sub(self.state_ms));
                 }
             }
         }
@@ -74,18 +74,18 @@ impl Tally {
         }
         let unavailable = self.unavailable_since_ms.take().map(|since| now_ms.saturating_sub(since));
         if let Some(ms) = unavailable {
-            add(&mut self.unavailable_ms, ms);
+            self.unavailable_ms.add(ms);
         }
         match standing {
             Standing::Leading { .. } => {
                 if let Some(ms) = unavailable {
-                    add(&mut self.leader_unavailable_ms, ms);
+                    self.leader_unavailable_ms.add(ms);
                 }
                 (self.proposal_bytes, self.last_proposal_bytes) = (Figures::default(), 0);
             }
             Standing::Following { observer, .. } => {
                 let figures = if observer { &mut self.observer_sync_ms } else { &mut self.follower_sync_ms };
-                add(figures, now_ms.saturating_sub(self.state_ms));
+                figures.add(now_ms.saturating_sub(self.state_ms));
             }
             Standing::Looking | Standing::Solo => {}
         }
@@ -114,18 +114,8 @@ impl Tally {
     pub(crate) fn on_proposed(&mut self, bytes: usize) {
         self.proposals += 1;
         self.last_proposal_bytes = bytes as u64;
-        add(&mut self.proposal_bytes, bytes as u64);
+        self.proposal_bytes.add(bytes as u64);
     }
-}
-
-fn add(figures: &mut Figures, sample: u64) {
-    let first = figures.count == 0;
-    *figures = Figures {
-        count: figures.count + 1,
-        sum: figures.sum.saturating_add(sample),
-        min: if first { sample } else { figures.min.min(sample) },
-        max: figures.max.max(sample),
-    };
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ impl Namespaces {
     pub fn add(&mut self, path: &str, amount: usize) {
         let Some(name) = namespace(path) else { return };
         let amount = amount as u64;
-        let sample = Figures { count: 1, sum: amount, min: amount, max: amount };
+        let sample = Figures::of(amount);
         if let Some((last, figures)) = self.entries.get_mut(self.last)
             && &**last == name
         {
@@ -80,6 +80,20 @@ impl Namespaces {
 }
 
 impl Figures {
+    fn of(amount: u64) -> Self {
+        Self { count: 1, sum: amount, min: amount, max: amount }
+    }
+
+    /// One more.
+    pub fn add(&mut self, amount: u64) {
+        let sample = Self::of(amount);
+        if self.count == 0 {
+            *self = sample;
+        } else {
+            self.merge(sample);
+        }
+    }
+
     fn merge(&mut self, other: Self) {
         *self = Self {
             count: self.count.wrapping_add(other.count),
