@@ -76,7 +76,7 @@ enum What {
         #[arg(short, long)]
         verbose: bool,
     },
-    /// Write a copy that ends with this zxid, LOG.chopped<zxid>.
+    /// Write a copy that ends with this zxid, `LOG.chopped<zxid>`.
     #[command(after_help = "Example:\n  ostler log chop version-2/log.1 0x10")]
     Chop {
         /// The log
