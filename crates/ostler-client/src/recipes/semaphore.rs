@@ -1,6 +1,6 @@
 //! A number of leases that processes share.
 //!
-//! **Layout**: `<path>/locks/` is a [`Lock`](super::Lock), `<path>/leases/_c_<guid>-lease-<number>` are the leases;
+//! **Layout**: `<path>/locks/` is a [`Lock`], `<path>/leases/_c_<guid>-lease-<number>` are the leases;
 //! that of Curator's `InterProcessSemaphoreV2`. Whoever wants a lease takes the lock, adds a znode, waits until it is
 //! among the first, and lets go of the lock.
 //!
