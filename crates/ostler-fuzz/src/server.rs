@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ostler_node::config::DigestAlgorithm;
 use ostler_node::gate::InFlight;
 use ostler_node::{ConnId, Input, Lane, LaneId, LaneOutput, Node, NodeConfig, Now, Output};
 use ostler_tree::{Store, TreeConfig};
@@ -76,29 +75,8 @@ fn requests(mut bytes: &[u8]) -> Vec<Vec<u8>> {
 /// The settings of a server that is told nothing.
 pub(crate) fn config() -> NodeConfig {
     NodeConfig {
-        server_id: 1,
-        tick_ms: 2000,
-        min_session_timeout_ms: 4000,
-        max_session_timeout_ms: 40_000,
-        max_frame: 0xf_ffff,
         tree: TreeConfig { extended_types: true, enforce_quota: true, ..TreeConfig::default() },
-        snap_count: 100_000,
-        snap_size: None,
-        super_digest: None,
-        digest_algorithm: DigestAlgorithm::Sha1,
-        digest_scheme: true,
-        enforced_schemes: Vec::new(),
-        global_outstanding_limit: 1000,
-        large_requests: None,
-        request_throttle_limit: 0,
-        throttled_op_wait_ms: 0,
-        sessionless_timeout_ms: 10_000,
-        connection_throttle: ostler_node::throttle::ThrottleConfig::default(),
-        reaper: ostler_node::reaper::ReaperConfig::default(),
-        lanes: 1,
-        member: false,
-        services: ostler_node::config::MemberServices::default(),
-        seed: 1,
+        ..NodeConfig::default()
     }
 }
 

@@ -53,6 +53,37 @@ pub struct NodeConfig {
     pub seed: u64,
 }
 
+/// What Apache ZooKeeper has where nothing is set, standalone and with one lane.
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            server_id: 1,
+            tick_ms: 2000,
+            min_session_timeout_ms: 4000,
+            max_session_timeout_ms: 40_000,
+            max_frame: 0xf_ffff,
+            tree: TreeConfig::default(),
+            snap_count: 100_000,
+            snap_size: None,
+            super_digest: None,
+            digest_algorithm: DigestAlgorithm::Sha1,
+            digest_scheme: true,
+            enforced_schemes: Vec::new(),
+            global_outstanding_limit: 1000,
+            large_requests: None,
+            request_throttle_limit: 0,
+            throttled_op_wait_ms: 0,
+            sessionless_timeout_ms: 10_000,
+            connection_throttle: crate::throttle::ThrottleConfig::default(),
+            reaper: crate::reaper::ReaperConfig::default(),
+            lanes: 1,
+            member: false,
+            services: MemberServices::default(),
+            seed: 1,
+        }
+    }
+}
+
 /// What a member of an ensemble does for clients, beyond what every member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemberServices {

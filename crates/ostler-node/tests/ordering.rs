@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use ostler_node::config::DigestAlgorithm;
 use ostler_node::gate::InFlight;
-use ostler_node::reaper::ReaperConfig;
-use ostler_node::throttle::ThrottleConfig;
 use ostler_node::{ConnId, Input, Lane, LaneBatch, LaneId, LaneOutput, Node, NodeConfig, Now, Output};
 use ostler_tree::{Store, TreeConfig};
 use ostler_wire::client::connect::ConnectRequest;
@@ -31,29 +28,10 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let config = Arc::new(NodeConfig {
-            server_id: 1,
             tick_ms: 100,
             min_session_timeout_ms: 200,
             max_session_timeout_ms: 2000,
-            max_frame: 0xf_ffff,
-            tree: TreeConfig::default(),
-            snap_count: 100_000,
-            snap_size: None,
-            super_digest: None,
-            digest_algorithm: DigestAlgorithm::Sha1,
-            digest_scheme: true,
-            enforced_schemes: Vec::new(),
-            global_outstanding_limit: 1000,
-            large_requests: None,
-            request_throttle_limit: 0,
-            throttled_op_wait_ms: 0,
-            sessionless_timeout_ms: 10_000,
-            connection_throttle: ThrottleConfig::default(),
-            reaper: ReaperConfig::default(),
-            lanes: 1,
-            member: false,
-            services: ostler_node::config::MemberServices::default(),
-            seed: 1,
+            ..NodeConfig::default()
         });
         let store = Store::new(TreeConfig::default());
         let now = Now { mono_ms: 1000, wall_ms: 1_700_000_000_000 };

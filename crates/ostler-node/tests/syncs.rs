@@ -4,9 +4,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ostler_node::config::DigestAlgorithm;
-use ostler_node::reaper::ReaperConfig;
-use ostler_node::throttle::ThrottleConfig;
 use ostler_node::{ConnId, Input, LaneId, Letter, Node, NodeConfig, Now, Output};
 use ostler_tree::{Store, TreeConfig};
 use ostler_wire::client::write::Write;
@@ -183,28 +180,10 @@ fn a_sync_of_a_learner_is_answered_before_the_write_that_came_behind_it() {
 
 fn config() -> NodeConfig {
     NodeConfig {
-        server_id: 1,
         tick_ms: 100,
         min_session_timeout_ms: 200,
         max_session_timeout_ms: 2000,
-        max_frame: 0xf_ffff,
-        tree: TreeConfig::default(),
-        snap_count: 100_000,
-        snap_size: None,
-        super_digest: None,
-        digest_algorithm: DigestAlgorithm::Sha1,
-        digest_scheme: true,
-        enforced_schemes: Vec::new(),
-        global_outstanding_limit: 1000,
-        large_requests: None,
-        request_throttle_limit: 0,
-        throttled_op_wait_ms: 0,
-        sessionless_timeout_ms: 10_000,
-        connection_throttle: ThrottleConfig::default(),
-        reaper: ReaperConfig::default(),
-        lanes: 1,
-        services: ostler_node::config::MemberServices::default(),
         member: true,
-        seed: 1,
+        ..NodeConfig::default()
     }
 }

@@ -5,9 +5,6 @@ use std::sync::Arc;
 
 use ostler_client::Request;
 use ostler_node::NodeConfig;
-use ostler_node::config::DigestAlgorithm;
-use ostler_node::reaper::ReaperConfig;
-use ostler_node::throttle::ThrottleConfig;
 use ostler_store::sim::{Fault, FaultPlan, PowerCut};
 use ostler_store::{Compression, LogOptions, SnapshotOptions};
 use ostler_tree::TreeConfig;
@@ -55,29 +52,10 @@ struct Faults {
 #[must_use]
 pub(crate) fn node_config(lanes: usize, seed: u64) -> NodeConfig {
     NodeConfig {
-        server_id: 1,
-        tick_ms: 2000,
-        min_session_timeout_ms: 4000,
-        max_session_timeout_ms: 40_000,
-        max_frame: 0xf_ffff,
         tree: TreeConfig { hash_seed: seed, ..TreeConfig::default() },
-        snap_count: 100_000,
-        snap_size: None,
-        super_digest: None,
-        digest_algorithm: DigestAlgorithm::Sha1,
-        digest_scheme: true,
-        enforced_schemes: Vec::new(),
-        global_outstanding_limit: 1000,
-        large_requests: None,
-        request_throttle_limit: 0,
-        throttled_op_wait_ms: 0,
-        sessionless_timeout_ms: 10_000,
-        connection_throttle: ThrottleConfig::default(),
-        reaper: ReaperConfig::default(),
         lanes,
-        member: false,
-        services: ostler_node::config::MemberServices::default(),
         seed,
+        ..NodeConfig::default()
     }
 }
 
