@@ -181,7 +181,7 @@ impl<D: Disk> LogThread<D> {
             }
             LogLetter::WriteEpoch { which, epoch, generation } => {
                 self.commit(&std::mem::take(batch));
-                self.insist("an epoch", |work| work.write_epoch(which, epoch));
+                self.insist("an epoch", |thread| thread.work.write_epoch(which, epoch));
                 let written = ostler_zab::Input::EpochWritten { which, epoch, generation };
                 self.node.push(NodeLetter::Input(Input::Peer(written)));
                 true
@@ -189,7 +189,7 @@ impl<D: Disk> LogThread<D> {
             LogLetter::Truncate { to, generation } => {
                 self.commit(&std::mem::take(batch));
                 self.writer.close();
-                let result = self.insist("the end of the log", |work| work.truncate(to));
+                let result = self.insist("the end of the log", |thread| thread.work.truncate(to));
                 if let Some(store) = &result {
                     self.go_on_after(store.last_zxid());
                 }
@@ -199,7 +199,7 @@ impl<D: Disk> LogThread<D> {
             LogLetter::SaveTree { store, zxid, generation } => {
                 self.commit(&std::mem::take(batch));
                 self.writer.close();
-                self.insist("the tree of the leader", |work| work.save_tree(&store, zxid));
+                self.insist("the tree of the leader", |thread| thread.work.save_tree(&store, zxid));
                 self.go_on_after(zxid);
                 self.node.push(NodeLetter::Input(Input::TreeSaved { store, generation }));
                 true
@@ -214,15 +214,26 @@ impl<D: Disk> LogThread<D> {
         self.stats.last_durable.store(last.0, Ordering::Relaxed);
     }
 
-    /// Does a piece of work on the disk; waits for room if there is none.
-    fn insist<T>(&self, what: &str, work: impl Fn(&DiskWork) -> ostler_store::Result<T>) -> T {
+    /// Does a piece of work that begins anew each time. While there is no room, writes are refused, and it is tried
+    /// again.
+    fn insist<T>(&mut self, what: &str, work: impl FnMut(&mut Self) -> ostler_store::Result<T>) -> T {
+        self.try_while(what, ostler_store::Error::is_full, work)
+    }
+
+    /// Does a piece of work, again and again while its error says that there is no room and nothing was done.
+    fn try_while<T>(
+        &mut self,
+        what: &str,
+        no_room: impl Fn(&ostler_store::Error) -> bool,
+        mut work: impl FnMut(&mut Self) -> ostler_store::Result<T>,
+    ) -> T {
         let mut told_full = false;
         let done = loop {
-            match work(&self.work) {
+            match work(self) {
                 Ok(done) => break done,
-                Err(cause) if cause.is_full() => {
+                Err(cause) if no_room(&cause) => {
                     if !told_full {
-                        error!(%cause, what, "no space on the disk; trying again every second");
+                        error!(%cause, "no space for {what}: writes are refused, reads are served; looking again every second");
                         self.node.push(NodeLetter::Input(Input::LogFull));
                         told_full = true;
                     }
@@ -232,7 +243,7 @@ impl<D: Disk> LogThread<D> {
             }
         };
         if told_full {
-            info!(what, "there is space on the disk again");
+            info!("there is space for {what} again");
             self.node.push(NodeLetter::Input(Input::LogRoom));
         }
         done
@@ -241,27 +252,12 @@ impl<D: Disk> LogThread<D> {
     /// Makes a batch durable and says so; yields how long that took.
     fn commit(&mut self, batch: &Batch) -> Duration {
         let Some((zxid, generation)) = batch.newest else { return Duration::ZERO };
-        let mut told_full = false;
-        let began = loop {
+        // A sync that finds no room has failed like any other: only what was not written may be tried again.
+        let nothing_written = |cause: &ostler_store::Error| matches!(cause, ostler_store::Error::Full(_));
+        let took = self.try_while("the transaction log", nothing_written, |thread| {
             let began = Instant::now();
-            match self.writer.commit() {
-                Ok(_) => break began,
-                Err(ostler_store::Error::Full(cause)) => {
-                    if !told_full {
-                        error!(%cause, "no space for the transaction log: writes are refused, reads are served; looking again every second");
-                        self.node.push(NodeLetter::Input(Input::LogFull));
-                        told_full = true;
-                    }
-                    std::thread::sleep(RETRY);
-                }
-                Err(cause) => self.fail(&cause),
-            }
-        };
-        if told_full {
-            info!("there is space for the transaction log again");
-            self.node.push(NodeLetter::Input(Input::LogRoom));
-        }
-        let took = began.elapsed();
+            thread.writer.commit().map(|_| began.elapsed())
+        });
         self.note_sync(took, zxid);
         self.node.push(NodeLetter::Input(Input::Persisted { zxid, generation }));
         took
