@@ -155,16 +155,22 @@ fn decode_malformed(bytes: &[u8]) -> String {
                 let (valid, bad) = rest.split_at(error.valid_up_to());
                 text.push_str(std::str::from_utf8(valid).expect("valid up to here"));
                 text.push(char::REPLACEMENT_CHARACTER);
-                let surrogate = bad.len() >= 3
-                    && bad[0] == 0xed
-                    && (0xa0..=0xbf).contains(&bad[1])
-                    && (0x80..=0xbf).contains(&bad[2]);
-                let skip = if surrogate { 3 } else { error.error_len().unwrap_or(bad.len()) };
+                let skip = surrogate_len(bad).or(error.error_len()).unwrap_or(bad.len());
                 rest = &bad[skip..];
             }
         }
     }
     text
+}
+
+/// How many bytes a surrogate takes up at the start of these, whole or broken off. Java takes such bytes together,
+/// where Rust counts each.
+fn surrogate_len(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..] => Some(3),
+        [0xed, 0xa0..=0xbf, ..] => Some(2),
+        _ => None,
+    }
 }
 
 /// Jute encoding onto a byte vector.
@@ -255,6 +261,13 @@ mod tests {
         assert_eq!(decode_utf8(b"a\xffb"), "a\u{fffd}b");
         assert_eq!(decode_utf8(b"\xed\xa0\xbd\xed\xb8\x80"), "\u{fffd}\u{fffd}");
         assert_eq!(decode_utf8(b"\xe2\x82"), "\u{fffd}");
+    }
+
+    #[test]
+    fn a_surrogate_that_breaks_off_is_one_malformed_sequence() {
+        assert_eq!(decode_utf8(b"\xed\xa0\x01\xed\xb8\x80"), "\u{fffd}\u{1}\u{fffd}");
+        assert_eq!(decode_utf8(b"\xed\xa0"), "\u{fffd}");
+        assert_eq!(decode_utf8(b"\xed\xbf\xed\x41"), "\u{fffd}\u{fffd}A");
     }
 
     proptest! {
