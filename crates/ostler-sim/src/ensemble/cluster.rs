@@ -13,6 +13,7 @@ use ostler_wire::quorum::Packet;
 use ostler_wire::txn::{Txn, TxnEntry};
 use ostler_zab::{Generation, LinkId, Standing};
 
+use super::faults::Kind;
 use super::ledger::Ledger;
 use super::links::{Heard, Link, Piece, Votes};
 use super::member::{LogTurn, Member, Parcel, Wake, Wants};
@@ -50,6 +51,8 @@ pub(super) enum Event {
     Client(usize),
     Start(usize),
     Fault(u64),
+    /// A fault that was waiting for something to be under way.
+    Strike(Kind, usize),
     /// The network is whole again, if no other fault of it came since.
     Heal(u64),
     /// The disk of a server has room again.
@@ -210,6 +213,7 @@ impl Cluster {
             Event::Client(client) => self.client_turn(client)?,
             Event::Start(place) => self.start(place)?,
             Event::Fault(number) => self.fault(number)?,
+            Event::Strike(kind, place) => self.strike(kind, place)?,
             Event::Heal(number) => self.heal_net(number),
             Event::Room(place, life) => {
                 if self.machines[place].life == life {
@@ -325,6 +329,7 @@ impl Cluster {
     /// The rules that a server has to keep after each turn of its node.
     pub(super) fn after_node(&mut self, place: usize) -> Result<(), Violation> {
         let now_us = self.now_us;
+        let mut heal = None;
         let machine = &mut self.machines[place];
         let Some(member) = &mut machine.member else { return Ok(()) };
         let (standing, applied) = (member.node.standing(), member.store.last_zxid());
@@ -335,6 +340,10 @@ impl Cluster {
             self.trace.say(now_us, format_args!("s{} is {standing:?} at {applied}", place + 1));
             if matches!(standing, Standing::Leading { .. }) {
                 self.history.led_at_us.push(now_us);
+                if std::mem::take(&mut self.net.until_led) {
+                    let at = now_us + self.rng.below(2_000);
+                    heal = Some((at, Event::Heal(self.net.number)));
+                }
             }
         }
         self.ledger.on_turn(place, member.node.peer(), standing, applied)?;
@@ -358,6 +367,9 @@ impl Cluster {
             now_us + 1 + self.rng.below(60)
         };
         self.wake(place, Event::Node(place), next);
+        if let Some((at, event)) = heal {
+            self.at(at, event);
+        }
         Ok(())
     }
 

@@ -7,8 +7,8 @@ use super::cluster::{Cluster, Event};
 use crate::check::Violation;
 
 /// One kind of fault.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
     Kill,
     PowerCut,
     PowerCutOfAll,
@@ -90,6 +90,33 @@ impl Cluster {
         }
         let kind = *self.rng.pick(&kinds);
         let place = self.victim();
+        // What a leader alone has logged is what TRUNC is for, so there is to be something under way.
+        if matches!(kind, Kind::IsolateLeader | Kind::Cut | Kind::Kill | Kind::PowerCut) && self.rng.one_in(2)
+        {
+            self.hurry_clients();
+            let (latency_us, sync_us) = (self.settings.latency_us.1, self.settings.sync_us.1);
+            let at = self.now_us + self.rng.below(6 * latency_us + 2 * sync_us + 100);
+            self.at(at, Event::Strike(kind, place));
+            return Ok(());
+        }
+        self.strike(kind, place)
+    }
+
+    /// Clients ask for something at once.
+    fn hurry_clients(&mut self) {
+        let most = self.settings.latency_us.1 + 100;
+        for client in 0..self.patrons.len() {
+            let at = self.now_us + self.rng.below(most);
+            self.patrons[client].ask_at_us = self.patrons[client].ask_at_us.min(at);
+            self.wake_client(client);
+        }
+    }
+
+    /// A fault happens.
+    pub(super) fn strike(&mut self, kind: Kind, place: usize) -> Result<(), Violation> {
+        if self.healed {
+            return Ok(());
+        }
         self.trace.mix([self.now_us, 8, kind as u64, place as u64]);
         self.trace.say(self.now_us, format_args!("FAULT {kind:?} s{}", place + 1));
         match kind {
@@ -197,6 +224,8 @@ impl Cluster {
             Kind::IsolateLeader => {
                 side.fill(false);
                 side[self.leader().unwrap_or(place)] = true;
+                // It comes back to a leader that did not commit anything yet.
+                self.net.until_led = self.rng.percent(70);
             }
             Kind::OneWay => {
                 side.fill(false);

@@ -11,6 +11,8 @@ pub(super) struct Net {
     slow_us: Vec<u64>,
     /// Counts changes, so that a fault ends only if no other came since.
     pub number: u64,
+    /// A fault ends when there is another leader.
+    pub until_led: bool,
 }
 
 impl Net {
@@ -22,6 +24,7 @@ impl Net {
             blocked: vec![false; count * count],
             slow_us: vec![0; count * count],
             number: 0,
+            until_led: false,
         }
     }
 
@@ -52,5 +55,6 @@ impl Net {
     pub(super) fn heal(&mut self) {
         self.blocked.fill(false);
         self.slow_us.fill(0);
+        self.until_led = false;
     }
 }

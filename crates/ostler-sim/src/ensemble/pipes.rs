@@ -85,8 +85,7 @@ impl Cluster {
             let Some(pipe) = self.pipes.get_mut(&id) else { return Ok(()) };
             let (place, lane, client) = (pipe.place, pipe.lane, pipe.client);
             let Some(conn) = pipe.conn else {
-                pipe.to_server.clear();
-                self.forget_pipe(id);
+                self.refuse_bytes(id);
                 return Ok(());
             };
             let Some((at, _)) = pipe.to_server.front() else { return Ok(()) };
@@ -124,6 +123,32 @@ impl Cluster {
             });
             self.after_lane(place, lane, outputs)?;
         }
+    }
+
+    /// Bytes for a connection that its server does not know, or not any more. Once the machine is up, its system says
+    /// so; until then the client's system sends them again and again.
+    fn refuse_bytes(&mut self, id: usize) {
+        let Some(pipe) = self.pipes.get_mut(&id) else { return };
+        let Some((at, _)) = pipe.to_server.front() else { return self.forget_pipe(id) };
+        let (at, place, node) = (*at, pipe.place, self.net.client(pipe.client));
+        if pipe.client_gone {
+            pipe.to_server.clear();
+            return self.forget_pipe(id);
+        }
+        if self.net.is_blocked(node, place) {
+            return;
+        }
+        if at > self.now_us {
+            self.at(at, Event::ToServer(id));
+            return;
+        }
+        if self.machines[place].member.is_none() {
+            let again = self.now_us + self.rng.range(200_000, 3_000_000);
+            self.at(again, Event::ToServer(id));
+            return;
+        }
+        pipe.to_server.clear();
+        self.send_to_client(id, Vec::new());
     }
 
     /// A lane is called because of its inbox or of time.
