@@ -11,6 +11,7 @@ use ostler_tree::{Asker, Outstanding, Store};
 use ostler_wire::client::write::{CreateMode, Write};
 use ostler_wire::quorum::Packet;
 use ostler_wire::txn::TxnEntry;
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, SessionId, Zxid};
 use ostler_zab::{Epochs, History, Membership, Peer, PeerConfig, Proposal, Standing as PeerStanding};
 
@@ -285,7 +286,10 @@ impl Node {
         watching: &dyn Fn(LaneId) -> bool,
     ) -> Vec<(LaneId, LaneBatch)> {
         let batches = self.applier.apply(store, &mut self.sessions, watching);
-        self.outstanding.applied(store.last_zxid());
+        let leads = matches!(self.service, Service::Leading | Service::Alone);
+        if leads || !zoo::is(Mutation::StaleOutstanding) {
+            self.outstanding.applied(store.last_zxid());
+        }
         batches
     }
 

@@ -164,6 +164,17 @@ impl Election {
         self.decide_at_ms.is_some()
     }
 
+    /// See [`crate::Peer::each_round`].
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn each_round(&mut self, visit: &mut impl FnMut(&mut i64)) {
+        visit(&mut self.round);
+        visit(&mut self.first.round);
+        visit(&mut self.proposal.round);
+        for ballot in self.votes.values_mut().chain(self.settled.values_mut()) {
+            visit(&mut ballot.round);
+        }
+    }
+
     pub(crate) fn deadline_ms(&self) -> u64 {
         self.decide_at_ms.map_or(self.resend_at_ms, |decide| decide.min(self.resend_at_ms))
     }

@@ -152,6 +152,24 @@ impl Leader {
         self.learners.keys().copied()
     }
 
+    /// See [`crate::Peer::forget_past`].
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn forget_times(&mut self) {
+        (self.next_ping_ms, self.next_quorum_check_ms) = (0, 0);
+        match &mut self.phase {
+            Phase::ExpectEpochs { deadline_ms }
+            | Phase::WritingAccepted { deadline_ms }
+            | Phase::ExpectAcceptance { deadline_ms }
+            | Phase::WritingCurrent { deadline_ms }
+            | Phase::ExpectSynced { deadline_ms } => *deadline_ms = 0,
+            Phase::Broadcasting => {}
+        }
+        for learner in self.learners.values_mut() {
+            learner.deadline_ms = 0;
+            learner.unacked.iter_mut().for_each(|(_, sent_ms)| *sent_ms = 0);
+        }
+    }
+
     /// The zxid of the next proposal.
     pub(crate) fn next_zxid(&self, core: &Core) -> Option<Zxid> {
         let room = self.last_proposed.counter() < core.last_counter || zoo::is(Mutation::CounterOverflow);
@@ -395,9 +413,7 @@ impl Leader {
     fn offer(&mut self, core: &mut Core, server: ServerId, accepted_epoch: i64) {
         let Phase::ExpectEpochs { deadline_ms } = self.phase else { return };
         let above = i64::from(!zoo::is(Mutation::EpochReused));
-        if !zoo::is(Mutation::OfferOwnEpoch) || server == core.me() {
-            self.epoch = self.epoch.max(accepted_epoch.saturating_add(above)).max(1);
-        }
+        self.epoch = self.epoch.max(accepted_epoch.saturating_add(above)).max(1);
         if core.config.quorum.has_voter(server) {
             self.offered.insert(server);
         }
@@ -457,7 +473,7 @@ impl Leader {
                     if learner.observer {
                         return;
                     }
-                    if (current_epoch, last) > self.start && !zoo::is(Mutation::LearnerAheadIgnored) {
+                    if (current_epoch, last) > self.start {
                         return self.drop_learner(core, link, Reason::LearnerAhead);
                     }
                     if core.config.quorum.has_voter(server) && last != NOTHING {

@@ -182,6 +182,12 @@ impl Learner {
         self.deadline_ms
     }
 
+    /// See [`crate::Peer::forget_past`].
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn forget_times(&mut self) {
+        self.deadline_ms = 0;
+    }
+
     pub(crate) fn handle_timeout(&mut self, now_ms: u64) -> End {
         if self.deadline_ms <= now_ms { Err(Reason::TimedOut) } else { Ok(()) }
     }
@@ -276,15 +282,14 @@ impl Learner {
         self.epoch = epoch;
         // Nobody counts on the promise of an observer, so it need not stay outside until the next election.
         let bound = if self.observer { core.epochs.current } else { core.epochs.accepted };
-        if epoch < bound && !zoo::is(Mutation::AcceptOldEpoch) {
+        if epoch < bound {
             return Err(Reason::OldEpoch);
         }
         if epoch <= core.epochs.accepted {
             // Promised before, perhaps to another leader of that epoch: not to be counted again.
             self.phase = Phase::ExpectPlan;
             let last = if self.need_snapshot { NOTHING } else { core.history.persisted() };
-            let again = zoo::is(Mutation::PromiseTwice).then_some(core.epochs.current);
-            self.send(core, Packet::AckEpoch { last, current_epoch: again });
+            self.send(core, Packet::AckEpoch { last, current_epoch: None });
             return Ok(());
         }
         if zoo::is(Mutation::AcceptWithoutWriting) {
@@ -483,6 +488,9 @@ impl Learner {
 
     /// NEWLEADER: what is committed goes to disk; what is not waits until the leader is established.
     fn log_history(&mut self, core: &mut Core, now_ms: u64) {
+        if zoo::is(Mutation::EpochBeforeHistory) {
+            self.write_current(core);
+        }
         while let Some(front) = self.not_logged.front()
             && self.committed.remove(&front.zxid)
         {
@@ -490,8 +498,12 @@ impl Learner {
             self.commit = proposal.zxid;
             core.append(proposal);
         }
-        let unsynced = zoo::is(Mutation::EpochBeforeHistory) || zoo::is(Mutation::AckHistoryBeforeSync);
-        if core.history.is_durable() || unsynced {
+        if zoo::is(Mutation::AckHistoryBeforeSync) && !core.history.is_durable() {
+            self.send(core, Packet::Ack { zxid: self.start_of_epoch() });
+        }
+        if zoo::is(Mutation::EpochBeforeHistory) {
+            // The epoch is on its way, ahead of what was just logged.
+        } else if core.history.is_durable() {
             self.write_current(core);
         } else {
             self.phase = Phase::LoggingHistory { upto: core.history.last() };

@@ -148,6 +148,39 @@ impl Peer {
         self.core.generation = Generation(1);
     }
 
+    /// Forgets what no later step depends on, where a clock stands still: when things began, why they ended, and who
+    /// elected a leader that leads.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn forget_past(&mut self) {
+        self.last_end = None;
+        (self.role_since_ms, self.not_before_ms) = (0, 0);
+        match &mut self.role {
+            Role::Solo(_) | Role::Settling | Role::Looking(_) => {}
+            Role::Leading(leader) => {
+                if leader.is_broadcasting() {
+                    self.supporters.clear();
+                }
+                leader.forget_times();
+            }
+            Role::Learning(learner) => {
+                self.supporters.clear();
+                learner.forget_times();
+            }
+        }
+    }
+
+    /// Calls a function with every round of elections that this server knows of.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn each_round(&mut self, visit: &mut impl FnMut(&mut i64)) {
+        visit(&mut self.round);
+        if let Some(elected) = &mut self.elected {
+            visit(&mut elected.round);
+        }
+        if let Role::Looking(election) = &mut self.role {
+            election.each_round(visit);
+        }
+    }
+
     /// The round of the last election.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn round(&self) -> i64 {

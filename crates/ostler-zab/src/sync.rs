@@ -37,6 +37,9 @@ pub fn decide(peer: Zxid, history: &History, committed: Zxid) -> Plan {
     if peer > committed && zoo::is(Mutation::NoTrunc) {
         return Plan::Diff { from: peer };
     }
+    if peer > committed && zoo::is(Mutation::TreeBesideLog) {
+        return snap;
+    }
     if peer > committed {
         // An epoch's start is no transaction, so there is nothing to forget; but what comes before it is unknown.
         return if peer.counter() == 0 { snap } else { Plan::Trunc { to: committed } };

@@ -47,6 +47,8 @@ struct Watcher<'a> {
     /// No reply came on this connection yet.
     fresh: bool,
     last_event: Zxid,
+    /// The newest reply; no server takes the client from here on that has not come so far.
+    replied: Zxid,
 }
 
 /// Judges the story of a session.
@@ -68,6 +70,7 @@ pub(super) fn check(
         restored: BTreeMap::new(),
         fresh: false,
         last_event: Zxid::ZERO,
+        replied: Zxid::ZERO,
     };
     for item in &story.items {
         let result = match item {
@@ -89,12 +92,18 @@ impl Watcher<'_> {
         self.fresh = true;
         self.last_event = Zxid::ZERO;
         self.restored = self.once.clone();
+        // What this connection's server has still to apply is told once more, if the watch stays.
+        let next = self.changes.partition_point(|change| change.zxid <= self.replied);
+        for lasting in self.lasting.values_mut() {
+            lasting.next = lasting.next.min(next);
+        }
     }
 
     fn on_reply(&mut self, op: &Op) -> Result<(), Violation> {
         let Outcome::Answered { zxid, result } = &op.outcome else { return Ok(()) };
         self.nothing_missed_up_to(*zxid)?;
         self.fresh = false;
+        self.replied = self.replied.max(*zxid);
         let Request::Read(read) = &op.request else { return Ok(()) };
         let code = result.as_ref().err().copied();
         match read {

@@ -197,6 +197,15 @@ impl Ledger {
 
     /// An epoch of a server is durable.
     pub(super) fn on_epoch(&mut self, place: usize, which: EpochKind, epoch: i64) -> Result<(), Violation> {
+        let book = &self.books[place];
+        let last = book.history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        if which == EpochKind::Current && book.durable < last {
+            return Err(violation!(
+                "server {} writes epoch {epoch}, and its disk has {} of its history up to {last} (Z10)",
+                place + 1,
+                book.durable
+            ));
+        }
         let epochs = &mut self.books[place].epochs;
         let before = *epochs;
         match which {

@@ -35,8 +35,10 @@ pub struct Bounds {
     pub cuts: u8,
     /// Roles that end because somebody lost patience.
     pub timeouts: u8,
-    /// Rounds of elections.
+    /// Rounds of elections, where votes go every way.
     pub rounds: u8,
+    /// Epochs that are accepted, where packets go every way.
+    pub epochs: u8,
 }
 
 /// A bounded world.
@@ -150,7 +152,11 @@ impl Model {
         for _ in 0..1_000 {
             world.progress(&mut enabled);
             let Some(action) = enabled.iter().find(|action| !self.is_free(world, **action)) else {
-                return world.forget_counts();
+                world.forget_counts();
+                if self.free == Free::Packets {
+                    world.lower_rounds();
+                }
+                return;
             };
             world.apply(*action);
             if world.violation.is_some() {
@@ -240,8 +246,16 @@ impl Model {
     /// Whether this is beyond the bounds.
     #[must_use]
     pub fn is_beyond(&self, state: &State) -> bool {
-        let rounds = (0..state.world.servers()).filter_map(|node| state.world.peer(node)).map(Peer::round);
-        rounds.max().is_some_and(|round| round > i64::from(self.bounds.rounds))
+        let servers = 0..state.world.servers();
+        match self.free {
+            Free::Votes => servers
+                .filter_map(|node| state.world.peer(node))
+                .any(|peer| peer.round() > i64::from(self.bounds.rounds)),
+            Free::Packets => {
+                let nodes = &state.world.nodes;
+                nodes.iter().any(|node| node.disk.epochs.accepted > i64::from(self.bounds.epochs))
+            }
+        }
     }
 
     /// Everybody waits, and patience ends: do they come to serve? Why not, otherwise.
@@ -299,6 +313,29 @@ impl World {
             {
                 running.peer.forget_generation();
             }
+            if let Some(running) = &mut node.running {
+                running.peer.forget_past();
+            }
+        }
+    }
+
+    /// Rounds are only compared and counted up, and a server that starts takes the first. So if all that are known are
+    /// above that, they may as well be lower by the same number.
+    fn lower_rounds(&mut self) {
+        let mut lowest = i64::MAX;
+        self.each_round(&mut |round| lowest = lowest.min(*round));
+        if (3..i64::MAX).contains(&lowest) {
+            self.each_round(&mut |round| *round -= lowest - 2);
+        }
+    }
+
+    fn each_round(&mut self, visit: &mut impl FnMut(&mut i64)) {
+        for running in self.nodes.iter_mut().filter_map(|node| node.running.as_mut()) {
+            running.peer.each_round(visit);
+        }
+        for votes in self.votes.values_mut() {
+            let votes = votes.under_way.iter_mut().chain(&mut votes.waiting).chain(&mut votes.last);
+            votes.for_each(|vote| visit(&mut vote.round));
         }
     }
 }
