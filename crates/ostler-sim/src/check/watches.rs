@@ -344,3 +344,50 @@ fn is_lasting(recursive: bool, asked: WatcherType) -> bool {
         WatcherType::Children | WatcherType::Data => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ostler_client::session::Ending;
+    use ostler_wire::SessionId;
+
+    fn reply(zxid: i64, request: Request) -> Op {
+        Op {
+            owner: 0,
+            request,
+            floor: Zxid::ZERO,
+            sent: None,
+            asked_us: 0,
+            outcome: Outcome::Answered {
+                zxid: Zxid(zxid),
+                result: Ok(ostler_wire::client::response::Response::Done),
+            },
+            done_us: 0,
+            by_deposed: false,
+        }
+    }
+
+    fn event(zxid: i64) -> Item {
+        Item::Event { kind: EventType::NodeCreated, path: "/a/b".to_owned(), zxid: Zxid(zxid) }
+    }
+
+    #[test]
+    fn a_server_that_lags_tells_again_what_no_reply_had_reached() {
+        let watch = Read::AddWatch { path: Some("/a".into()), mode: AddWatchMode::PersistentRecursive };
+        let look = Read::Exists { path: "/".into(), watch: false };
+        let ops = [reply(1, Request::Read(watch)), reply(3, Request::Read(look))];
+        let changes = [Change { zxid: Zxid(3), kind: EventType::NodeCreated, path: "/a/b".to_owned() }];
+        let told = |middle: Vec<Item>| {
+            let mut items = vec![Item::Connected(SessionId(1)), Item::Reply(0), event(3)];
+            items.extend(middle);
+            items.extend([event(3), Item::Ended(Ending::Closed)]);
+            check(0, &SessionStory { items, ..SessionStory::default() }, &ops, &changes)
+        };
+        assert!(told(vec![Item::Disconnected, Item::Connected(SessionId(1))]).is_ok());
+        assert!(told(vec![]).is_err(), "twice on one connection");
+        assert!(
+            told(vec![Item::Reply(1), Item::Disconnected, Item::Connected(SessionId(1))]).is_err(),
+            "it is known"
+        );
+    }
+}

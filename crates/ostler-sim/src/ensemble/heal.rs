@@ -23,6 +23,7 @@ impl Cluster {
         self.trace.say(self.now_us, format_args!("HEAL"));
         self.net.number += 1;
         self.net.heal();
+        let mut ends = Vec::new();
         for place in 0..self.machines.len() {
             let machine = &mut self.machines[place];
             machine.slow_us = 0;
@@ -57,6 +58,19 @@ impl Cluster {
                 }
             }
         }
+        // What is sent on a connection whose other end is closed is refused from now on, and does not just vanish.
+        let soon = self.now_us + 200_000;
+        for (id, link) in &mut self.links {
+            for end in 0..2 {
+                if link.ends[end].open && !link.ends[1 - end].open {
+                    let at = link.ends[end].hurry(soon);
+                    ends.push((at, Event::Link(*id, end)));
+                }
+            }
+        }
+        for (at, event) in ends {
+            self.at(at, event);
+        }
         for client in &mut self.patrons {
             client.client.habits = None;
             client.client.deaf_until_us = 0;
@@ -72,7 +86,11 @@ impl Cluster {
         self.machines.iter().enumerate().all(|(place, machine)| {
             machine.member.as_ref().is_some_and(|member| {
                 let follows = match machine.standing {
-                    Standing::Following { leader: of, .. } => super::settings::place_of(of) == leader,
+                    Standing::Following { leader: of, link, .. } => {
+                        let stands =
+                            self.links.get(&link.0).is_some_and(|link| link.ends.iter().all(|end| end.open));
+                        super::settings::place_of(of) == leader && stands
+                    }
                     Standing::Leading { .. } => place == leader,
                     Standing::Looking | Standing::Solo => false,
                 };

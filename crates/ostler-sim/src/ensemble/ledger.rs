@@ -206,6 +206,14 @@ impl Ledger {
                 book.durable
             ));
         }
+        let promised = self.books.iter().enumerate().filter(|(_, book)| book.epochs.accepted >= epoch);
+        let promised: BTreeSet<ServerId> = promised.map(|(place, _)| id_of(place)).collect();
+        if which == EpochKind::Current && !self.quorum.is_quorum(&promised) {
+            return Err(violation!(
+                "server {} is in epoch {epoch}, which only {promised:?} accepted (Z2)",
+                place + 1
+            ));
+        }
         let epochs = &mut self.books[place].epochs;
         let before = *epochs;
         match which {

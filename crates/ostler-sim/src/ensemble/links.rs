@@ -68,6 +68,18 @@ impl End {
         self.last_at
     }
 
+    /// Lets everything arrive by a time, and the end of the connection at last; when the first does.
+    pub(super) fn hurry(&mut self, at_us: u64) -> u64 {
+        for (at, _) in &mut self.coming {
+            *at = (*at).min(at_us);
+        }
+        self.last_at = self.last_at.min(at_us);
+        if !self.coming.iter().any(|(_, piece)| matches!(piece, Piece::End)) {
+            self.coming.push_back((at_us, Piece::End));
+        }
+        self.coming.front().map_or(at_us, |(at, _)| *at)
+    }
+
     /// Takes a piece; an error says what is wrong with it.
     pub(super) fn hear(
         &mut self,
