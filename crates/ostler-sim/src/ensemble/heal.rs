@@ -180,13 +180,15 @@ impl Cluster {
         self.judge()
     }
 
-    /// The sessions that nothing can expire: their clients live, and their timeouts are long beside all delays.
+    /// The sessions that nothing can expire: their clients live, on connections that both sides know, and their timeouts
+    /// are long beside all delays.
     fn steady_stories(&self) -> Vec<usize> {
         let slack_ms =
             2 * u64::from(self.settings.node.tick_ms) + 12 * self.settings.latency_us.1 / 1000 + 100;
         let steady = |patron: &&Patron| {
             let timeout_ms = self.history.sessions[patron.client.story].timeout_ms;
-            !patron.client.dead && timeout_ms > slack_ms
+            let pipe = patron.client.pipe.and_then(|pipe| self.pipes.get(&pipe));
+            !patron.client.dead && timeout_ms > slack_ms && pipe.is_some_and(|pipe| pipe.conn.is_some())
         };
         self.patrons.iter().filter(steady).map(|patron| patron.client.story).collect()
     }
