@@ -1,14 +1,14 @@
 //! What a member of an ensemble asks of its disk beside appends: an epoch, a cut, a tree that takes the place of its
-//! own. Plain calls that return once it is done and durable; the thread of the log makes them, between commits, with
+//! own; and, as a leader, where in its log a learner stands. Plain calls that return once it is done and durable; the thread of the log makes them, between commits, with
 //! its file closed. A crash anywhere within leaves a directory that a start understands (see `ostler_store::truncate`
 //! and `ostler_store::supersede`). After `Error::Disk` with a full disk each may be done again; after any other error
 //! nothing is known of the disk until it is read anew.
 
 use ostler_store::epochs::{self, EpochFile};
-use ostler_store::{Disk, Limits, RestoreOptions, SnapshotOptions, SnapshotWriter, Truncation};
+use ostler_store::{Disk, Limits, RestoreOptions, SnapshotOptions, SnapshotWriter, Truncation, names, part};
 use ostler_tree::{Store, TreeConfig, Walk};
 use ostler_wire::Zxid;
-use ostler_zab::{EpochKind, Limit};
+use ostler_zab::{EpochKind, Limit, LogPlace};
 
 use crate::recover::{Recovered, recover_member};
 
@@ -78,4 +78,27 @@ pub fn save_tree<D: Disk + Clone>(
     let digest = store.config().digest_enabled.then_some((Zxid::ZERO, 0));
     let sealed = writer.seal(zxid, digest)?;
     ostler_store::supersede(sealed, zxid, limits)
+}
+
+/// Where a learner stands in the log whose own log ends with `peer`; `None` if the log on disk does not hold everything
+/// from there, through `through` if that is above, up to `upto`, or if that takes more bytes than `size_factor` of the newest snapshot. As in Java a limit of
+/// 0 bytes is none. Only reads, beside the thread of the log.
+pub fn search_log<D: Disk + Clone>(
+    disk: &D,
+    (peer, through, upto): (Zxid, Zxid, Zxid),
+    size_factor: f64,
+) -> ostler_store::Result<Option<LogPlace>> {
+    let snapshot_bytes = match names::snapshots(disk)?.pop() {
+        Some(newest) => disk.length(&disk.open(&newest.path)?)?,
+        None => 0,
+    };
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rough limit"
+    )]
+    let most = (snapshot_bytes as f64 * size_factor) as u64;
+    let place = part::search(disk, (peer, through, upto), (most > 0).then_some(most))?;
+    Ok(place.map(|part::Place { before, next }| LogPlace { before, next }))
 }

@@ -595,6 +595,8 @@ impl Node {
                 | ostler_zab::Output::Notify { .. }
                 | ostler_zab::Output::Connect { .. }
                 | ostler_zab::Output::SendSnapshot { .. }
+                | ostler_zab::Output::SearchLog { .. }
+                | ostler_zab::Output::SendLog { .. }
                 | ostler_zab::Output::Close { .. }) => self.outputs.push_back(Output::Peer(output)),
             }
         }

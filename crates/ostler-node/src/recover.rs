@@ -38,6 +38,8 @@ pub struct Recovered {
 pub struct Recent {
     /// The zxid in front of the first of them; 0 only if there was nothing in front of it ever.
     pub base: Zxid,
+    /// The log on disk has everything behind this one: that of the snapshot that was read.
+    pub whole_since: Zxid,
     /// Oldest first; each is the entry that a log record and a proposal carry.
     pub proposals: Vec<Proposal>,
 }
@@ -67,6 +69,7 @@ pub fn recover_member<D: Disk + Clone>(
         kept: VecDeque::new(),
         kept_bytes: 0,
         base: Zxid::ZERO,
+        whole_since: Zxid::ZERO,
         seen: Zxid::ZERO,
     };
     let restored: Restored = ostler_store::restore(disk, options, &mut rebuild)?;
@@ -98,7 +101,11 @@ pub fn recover_member<D: Disk + Clone>(
         },
         replayed: restored.replayed,
         dead_sessions,
-        history: Recent { base: rebuild.base, proposals: rebuild.kept.into() },
+        history: Recent {
+            base: rebuild.base,
+            whole_since: rebuild.whole_since,
+            proposals: rebuild.kept.into(),
+        },
         warnings: restored.warnings,
     })
 }
@@ -114,6 +121,8 @@ struct Rebuild<'a> {
     kept_bytes: usize,
     /// The zxid in front of what is kept.
     base: Zxid,
+    /// The zxid of the snapshot, or of the last hole behind it.
+    whole_since: Zxid,
     /// The newest zxid so far.
     seen: Zxid,
 }
@@ -131,6 +140,7 @@ impl Rebuild<'_> {
         self.kept.clear();
         self.kept_bytes = 0;
         self.base = at;
+        self.whole_since = at;
         self.seen = at;
     }
 

@@ -58,6 +58,7 @@ impl Member {
             sync_limit_ticks: 1000,
             max_waiting_bytes: 1 << 20,
             force_snapshot: false,
+            log_sync: true,
         };
         let history = History::new(Zxid::ZERO, [], Limit::default());
         let epochs = Epochs { accepted: 0, current: 0 };

@@ -53,6 +53,7 @@ impl Leader {
             sync_limit_ticks: 5,
             max_waiting_bytes: 1 << 20,
             force_snapshot: false,
+            log_sync: true,
         };
         let epochs = Epochs { accepted: 1, current: 1 };
         let history = History::new(Zxid::ZERO, [proposal], Limit::default());

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::config::{MemberConfig, ServerConfig};
 use crate::inbox::{Inbox, NodeLetter};
 use crate::os_disk::OsDisk;
-use crate::peers::{Lists, PeersConfig};
+use crate::peers::{Lists, LogSource, PeersConfig};
 use crate::run::{StartError, bind};
 
 /// Packets that wait in memory while the own disk is busy, and unsent ones for a learner: beyond that it has to come
@@ -103,6 +103,7 @@ impl Start<'_> {
             sync_limit_ticks: u64::from(member.sync_limit_ticks),
             max_waiting_bytes: MAX_WAITING_BYTES,
             force_snapshot: member.force_snapshot_sync,
+            log_sync: member.snapshot_size_factor.is_some(),
         };
         let limit = Limit { count: member.commit_log_count, ..Limit::default() };
         let recent = std::mem::take(&mut recovered.history.proposals);
@@ -110,6 +111,7 @@ impl Start<'_> {
             History::unknown(limit)
         } else {
             History::new(recovered.history.base, recent, limit)
+                .with_whole_log_since(recovered.history.whole_since)
         };
         set_config_node(&mut recovered.store, &member.members, self.clock.now().wall_ms);
         Node::member(
@@ -136,6 +138,7 @@ impl Start<'_> {
                 ),
             }),
             files: self.member.files.clone(),
+            log: LogSource { disk: self.disk.clone(), size_factor: self.member.snapshot_size_factor },
             election_listeners: ports.election,
             learner_listeners: ports.learners,
             connect_timeout: Duration::from_millis(self.member.connect_timeout_ms),

@@ -7,6 +7,7 @@ pub mod epochs;
 pub mod error;
 pub mod log;
 pub mod names;
+pub mod part;
 pub mod purge;
 pub mod replay;
 pub mod restore;
@@ -20,6 +21,7 @@ pub mod writer;
 pub use disk::{Dir, Disk, DiskError, DiskErrorKind, DiskOp, DiskResult, FilePath};
 pub use error::{Damage, Error, Result};
 pub use names::{Compression, Named};
+pub use part::LogPart;
 pub use replay::{Replay, Replayed, Tail, Warning, mend};
 pub use restore::{Origin, RestoreOptions, RestoreSink, Restored, restore};
 pub use snapshot::{

@@ -32,6 +32,9 @@ pub struct PeerConfig {
     pub max_waiting_bytes: usize,
     /// Whether learners always get the whole tree (`zookeeper.forceSnapshotSync`).
     pub force_snapshot: bool,
+    /// Whether a learner that lags behind what is kept in memory may get what it lacks from the log on disk (not if
+    /// `zookeeper.snapshotSizeFactor` is below 0).
+    pub log_sync: bool,
 }
 
 impl PeerConfig {

@@ -23,6 +23,8 @@ pub struct History {
     delivered: Zxid,
     persisted: Zxid,
     limit: Limit,
+    /// The log on disk is known to be without a hole behind this one, up to its end.
+    whole_since: Zxid,
 }
 
 /// A proposal that is kept; compared by its zxid alone, since two with one zxid are the same.
@@ -68,6 +70,7 @@ impl History {
             delivered: base,
             persisted: base,
             limit,
+            whole_since: base,
         };
         for proposal in recent {
             history.persisted = proposal.zxid;
@@ -80,6 +83,23 @@ impl History {
     #[must_use]
     pub fn unknown(limit: Limit) -> Self {
         Self::new(NOTHING, [], limit)
+    }
+
+    /// The log on disk is known to go back without a hole to `zxid`, which is before all that is in memory.
+    #[must_use]
+    pub fn with_whole_log_since(mut self, zxid: Zxid) -> Self {
+        self.whole_since = self.whole_since.min(zxid);
+        self
+    }
+
+    /// Whether what the log on disk has behind `peer` can be known to be the history that this server stands for, and
+    /// if so, which transaction it has to go through. A hole shows by its counters, unless it ends with an epoch: a
+    /// server that was sent a tree may have such a one in its older files (ZOOKEEPER-2846). So nothing is read across
+    /// an epoch's end that is not known to be whole.
+    pub(crate) fn may_search(&self, peer: Zxid) -> Option<Zxid> {
+        let through = self.whole_since;
+        let known = peer >= through || peer.epoch() == through.epoch();
+        (known && peer != NOTHING && through != NOTHING).then_some(through)
     }
 
     /// The last zxid of the log.
@@ -158,7 +178,11 @@ impl History {
             self.recent_bytes -= newest.bytes.len();
         }
         if self.recent.back().map_or(self.base, |kept| kept.0.zxid) != last {
-            return self.replace(last);
+            // The log is what it was up to here; it is only not in memory any more.
+            let whole_since = self.whole_since.min(last);
+            self.replace(last);
+            self.whole_since = whole_since;
+            return;
         }
         self.delivered = last;
         self.persisted = last;

@@ -65,6 +65,14 @@ pub enum Input {
         /// As it came with the output.
         generation: Generation,
     },
+    /// What [`Output::SearchLog`] asked for is known.
+    LogSearched {
+        /// The learner's link.
+        link: LinkId,
+        /// Where the learner stands; `None` if the log does not hold all that the learner lacks, or if that is more
+        /// than a tree is worth.
+        place: Option<LogPlace>,
+    },
     /// The disk is full: what was appended waits for room.
     LogFull,
     /// A member says how it votes.
@@ -200,6 +208,29 @@ pub enum Output {
         /// Everything up to here must be in it.
         zxid: Zxid,
     },
+    /// Look into the log on disk, and answer with [`Input::LogSearched`]: where does a learner stand whose log ends with
+    /// `peer`, does the log hold all from there up to `upto` without a hole, and is that little enough beside a tree?
+    SearchLog {
+        /// The learner's link.
+        link: LinkId,
+        /// The end of its log.
+        peer: Zxid,
+        /// If this is above `peer`, the log must hold this very one: up to it only counters tell whether there is a hole.
+        through: Zxid,
+        /// The last that is to be read from disk. It is durable, committed, and in the log.
+        upto: Zxid,
+    },
+    /// Send what the log on disk holds behind `after` up to and including `upto`, each transaction as a proposal and
+    /// its commit, in front of packets that come later. If that cannot be done to the end, close the link and say
+    /// [`Input::LinkDown`].
+    SendLog {
+        /// The link.
+        link: LinkId,
+        /// The last that the learner has.
+        after: Zxid,
+        /// The last to send; it is durable and committed.
+        upto: Zxid,
+    },
     /// Close a link. No [`Input::LinkDown`] is needed for it.
     Close {
         /// The link.
@@ -240,6 +271,16 @@ pub enum Output {
     },
     /// The peer's standing changed.
     Standing(Standing),
+}
+
+/// Where a learner stands in the log on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LogPlace {
+    /// The newest transaction that is not above the learner's last one; or that last one itself, if it is the start of
+    /// an epoch and the log begins with that epoch.
+    pub before: Zxid,
+    /// The one that follows it.
+    pub next: Zxid,
 }
 
 /// Which epoch.

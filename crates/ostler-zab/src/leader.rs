@@ -13,7 +13,7 @@ use ostler_wire::{ServerId, Zxid};
 
 use crate::core::Core;
 use crate::history::NOTHING;
-use crate::io::{EpochKind, LinkId, Output, Proposal, Reason, Standing};
+use crate::io::{EpochKind, LinkId, LogPlace, Output, Proposal, Reason, Standing};
 use crate::sync::{self, Plan};
 
 /// The most commits that are held back for a learner that does not acknowledge its history.
@@ -85,6 +85,8 @@ enum LearnerState {
     ExpectAcceptance,
     /// Until a quorum accepted the epoch.
     AwaitAcceptance { last: Zxid },
+    /// Until it is known whether the log on disk has what the learner lacks.
+    AwaitLog { last: Zxid },
     /// NEWLEADER is sent.
     ExpectSynced,
     /// It has the history; UPTODATE is not sent.
@@ -498,19 +500,57 @@ impl Leader {
         }
     }
 
-    /// Decides how a learner comes to the history, sends what it lacks and registers it for what comes: all in one
-    /// step, so that nothing falls in between (ZOOKEEPER-962).
+    /// Decides how a learner comes to the history. Sending what it lacks and registering it for what comes are one step,
+    /// so that nothing falls in between (ZOOKEEPER-962); only a look into the log on disk may come before that.
     fn sync_learner(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
         let learner = self.learners.get_mut(&link).expect("it is in the table");
         let LearnerState::AwaitAcceptance { last } = learner.state else {
             unreachable!("a learner is synced once it accepted the epoch")
         };
-        let observer = learner.observer;
+        let snap = Plan::Snap { at: core.history.delivered() };
         let plan = if core.config.force_snapshot && last <= core.history.delivered() {
-            Plan::Snap { at: core.history.delivered() }
+            snap
         } else {
             sync::decide(last, &core.history, self.committed)
         };
+        if plan != Plan::Search {
+            return self.bring_up_to_date(core, link, plan, false, now_ms);
+        }
+        let through = core.history.may_search(last).filter(|_| core.config.log_sync);
+        let Some(through) = through else {
+            return self.bring_up_to_date(core, link, snap, false, now_ms);
+        };
+        learner.state = LearnerState::AwaitLog { last };
+        let upto = core.history.base();
+        core.outputs.push_back(Output::SearchLog { link, peer: last, through, upto });
+    }
+
+    /// The log on disk was searched for the place where a learner stands. What was in memory then and is not any more
+    /// went to disk before: the log reaches up to what is in memory now.
+    pub(crate) fn on_log_searched(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        place: Option<LogPlace>,
+        now_ms: u64,
+    ) {
+        let Some(learner) = self.learners.get(&link) else { return };
+        let LearnerState::AwaitLog { last } = learner.state else { return };
+        let plan = place.and_then(|place| sync::decide_by_log(last, place));
+        match plan {
+            Some(plan) => self.bring_up_to_date(core, link, plan, true, now_ms),
+            None => {
+                let snap = Plan::Snap { at: core.history.delivered() };
+                self.bring_up_to_date(core, link, snap, false, now_ms);
+            }
+        }
+    }
+
+    /// Sends a learner what it lacks, of it perhaps the older part from the log on disk, and registers it for what
+    /// comes.
+    fn bring_up_to_date(&mut self, core: &mut Core, link: LinkId, plan: Plan, by_log: bool, now_ms: u64) {
+        let learner = self.learners.get_mut(&link).expect("it is in the table");
+        let observer = learner.observer;
         let from = match plan {
             Plan::Diff { from } => {
                 core.send(link, Packet::Diff { zxid: self.committed });
@@ -525,7 +565,13 @@ impl Leader {
                 core.outputs.push_back(Output::SendSnapshot { link, zxid: at });
                 at
             }
+            Plan::Search => unreachable!("whoever searches comes back with what was found"),
         };
+        // What is in memory continues this without a gap or an overlap (ZOOKEEPER-2418).
+        let upto = core.history.base();
+        if by_log && from < upto {
+            core.outputs.push_back(Output::SendLog { link, after: from, upto });
+        }
         // What it acknowledged and nobody committed, it may now cut off: only what it acknowledges from here counts.
         let server = learner.server;
         if !zoo::is(Mutation::KeepAcksAtSync) {
@@ -732,6 +778,7 @@ impl Learner {
             | LearnerState::AwaitEpoch
             | LearnerState::ExpectAcceptance
             | LearnerState::AwaitAcceptance { .. }
+            | LearnerState::AwaitLog { .. }
             | LearnerState::ExpectSynced => core.config.init_ms() + core.config.sync_ms(),
         };
         self.deadline_ms = now_ms + patience_ms;

@@ -81,6 +81,7 @@ impl Peer {
             sync_limit_ticks: 0,
             max_waiting_bytes: 0,
             force_snapshot: false,
+            log_sync: false,
         };
         // Nobody will ask for what was delivered.
         let history = History::new(last, [], crate::history::Limit { count: 0, bytes: 0 });
@@ -238,6 +239,11 @@ impl Peer {
                 if let Role::Learning(learner) = &mut self.role {
                     let end = learner.on_snapshot_arrived(&mut self.core, link, now_ms);
                     self.check(end, now_ms);
+                }
+            }
+            Input::LogSearched { link, place } => {
+                if let Role::Leading(leader) = &mut self.role {
+                    leader.on_log_searched(&mut self.core, link, place, now_ms);
                 }
             }
             Input::MembersProposed { link, zxid, members } => {

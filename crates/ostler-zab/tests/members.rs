@@ -36,6 +36,7 @@ impl Rig {
             sync_limit_ticks: 5,
             max_waiting_bytes: 1 << 20,
             force_snapshot: false,
+            log_sync: true,
         };
         let history = History::new(Zxid::ZERO, [], Limit::default());
         let mut peer = Peer::member(config, Epochs { accepted: 6, current: 6 }, history);

@@ -71,7 +71,7 @@ fn build_suite() -> Result<PathBuf> {
 }
 
 fn run_on(suite: &Path, kind: &Kind, count: usize) -> Result<u32> {
-    let mut setup = setup(false);
+    let mut setup = setup(None);
     // Sessions that survive the restart of a Java server.
     setup.config.push("maxSessionTimeout=60000".to_owned());
     let mut servers = Ensemble::new("client-suite", &vec![(kind.clone(), false); count], &setup)?;

@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         Kind::Ostler { binary: build_ostler()?, lanes: options.lanes }
     };
-    let mut setup = setup(false);
+    let mut setup = setup(None);
     setup.config.push("maxSessionTimeout=40000".to_owned());
     let kinds = [kind.clone(), kind.clone(), kind].map(|kind| (kind, false));
     let mut ensemble = Ensemble::new("grow", &kinds, &setup)?;

@@ -39,7 +39,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     } else {
         Kind::Ostler { binary: build_ostler()?, lanes: options.lanes }
     };
-    let mut setup = setup(false);
+    let mut setup = setup(None);
     // A session of 10 s is within 20 ticks only with a tick as people have it.
     setup.config.push("maxSessionTimeout=40000".to_owned());
     let mut ensemble = Ensemble::new(

@@ -131,7 +131,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 }
 
 fn attempt(trial: &Trial, both: &Kinds) -> Result<String> {
-    let mut setup = setup(false);
+    let mut setup = setup(None);
     for line in trial.config {
         setup.config.push((*line).to_owned());
         if line.starts_with("jute.") {
@@ -467,7 +467,7 @@ fn moving_sessions(ensemble: &mut Ensemble) -> Result<String> {
 
 /// Asks leader, follower and observer of an ensemble of each kind every word whose answer tells of the ensemble.
 fn compare_words(both: &Kinds) -> Result<String> {
-    let mut setup = setup(false);
+    let mut setup = setup(None);
     // One timeout for all: nothing may expire in between.
     setup.config.push("maxSessionTimeout=3600000".to_owned());
     let (java, ours) = (kinds("JJJj", &both.java, &both.ours), kinds("OOOo", &both.java, &both.ours));

@@ -165,6 +165,12 @@ impl Links {
         }
     }
 
+    pub(super) fn send_log(&self, link: LinkId, after: Zxid, upto: Zxid) {
+        if let Some(open) = self.open.borrow().get(&link) {
+            open.link.send_log(after, upto);
+        }
+    }
+
     pub(super) fn close(&self, link: LinkId, reason: Reason) {
         if self.open.borrow_mut().remove(&link).is_some() {
             if reason == Reason::Stranger

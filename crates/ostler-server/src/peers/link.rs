@@ -1,5 +1,5 @@
-//! One connection on the learner port: what is to be sent, in order, with a bound; packets, and at most one tree
-//! among them, which is written slice by slice so that neither memory nor the store is held for it.
+//! One connection on the learner port: what is to be sent, in order, with a bound; packets, and at most one tree or one
+//! part of the log among them, which is written slice by slice so that neither memory nor the store is held for it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tracing::{debug, info};
 
-use super::PeersConfig;
+use super::{PeersConfig, log_part};
 use crate::inbox::NodeLetter;
 
 /// The least room for what arrives.
@@ -33,6 +33,8 @@ const WRITE_BYTES: usize = 64 << 10;
 enum Item {
     Bytes(Vec<u8>),
     Tree(Zxid),
+    /// What the log on disk holds behind the first and up to the second.
+    Log(Zxid, Zxid),
     /// A transaction behind a tree that is still on its way, which may hold what the transaction does already.
     Behind(Packet),
 }
@@ -94,6 +96,11 @@ impl Link {
         self.bell.notify_one();
     }
 
+    pub(super) fn send_log(&self, after: Zxid, upto: Zxid) {
+        self.queue.borrow_mut().push_back(Item::Log(after, upto));
+        self.bell.notify_one();
+    }
+
     /// Reads and writes until the connection ends.
     pub(super) async fn run(self: Rc<Self>, config: Rc<PeersConfig>, stream: TcpStream) {
         let (read, write) = stream.into_split();
@@ -133,6 +140,7 @@ impl Link {
                     self.in_tree.set(write_tree(&config.store, &mut stream, zxid).await?);
                     self.sends_tree.set(false);
                 }
+                Some(Item::Log(after, upto)) => log_part::write(config, &mut stream, after, upto).await?,
                 Some(Item::Behind(packet)) => {
                     let in_tree = self.in_tree.get();
                     let mut bytes = Vec::new();

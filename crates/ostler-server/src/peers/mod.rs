@@ -5,6 +5,7 @@ mod dial;
 mod election;
 mod learners;
 mod link;
+mod log_part;
 mod status;
 
 use std::cell::{Cell, RefCell};
@@ -25,6 +26,7 @@ use tracing::info;
 use crate::config::MembersFiles;
 use crate::inbox::{Inbox, NodeLetter};
 use crate::member::Ports;
+use crate::os_disk::OsDisk;
 
 /// What the sockets between servers need to know.
 pub(crate) struct PeersConfig {
@@ -36,6 +38,8 @@ pub(crate) struct PeersConfig {
     pub(crate) members: RefCell<Lists>,
     /// Where changes of the members are kept.
     pub(crate) files: Option<MembersFiles>,
+    /// Where learners that lag are sent the log from.
+    pub(crate) log: LogSource,
     pub(crate) election_listeners: Vec<TcpListener>,
     pub(crate) learner_listeners: Vec<TcpListener>,
     /// How long to wait for a connection, and for the first words on one.
@@ -47,6 +51,14 @@ pub(crate) struct PeersConfig {
     pub(crate) tree: TreeConfig,
     pub(crate) store: Arc<RwLock<Store>>,
     pub(crate) node: Arc<Inbox<NodeLetter>>,
+}
+
+/// The log on disk.
+#[derive(Clone)]
+pub(crate) struct LogSource {
+    pub(crate) disk: OsDisk,
+    /// How large a part of it may be beside a snapshot to be sent in place of a tree; `None` for never.
+    pub(crate) size_factor: Option<f64>,
 }
 
 /// The member list in force, and the one that was proposed last.
@@ -129,6 +141,10 @@ impl Peers {
             }
             ostler_zab::Output::Send { link, packet } => self.learners.send(link, &packet),
             ostler_zab::Output::SendSnapshot { link, zxid } => self.learners.send_tree(link, zxid),
+            ostler_zab::Output::SearchLog { link, peer, through, upto } => {
+                log_part::search(Rc::clone(&self.config), link, (peer, through, upto));
+            }
+            ostler_zab::Output::SendLog { link, after, upto } => self.learners.send_log(link, after, upto),
             ostler_zab::Output::Close { link, reason } => self.learners.close(link, reason),
             ostler_zab::Output::MembersSeen(members) => self.on_members_seen(members),
             ostler_zab::Output::MembersActivated { members, .. } => self.on_members(members),

@@ -256,14 +256,15 @@ impl Cluster {
                 self.wake_node(place);
             }
             Event::Sender(_) => {
-                let slice = self.settings.slice;
+                let settings = Rc::clone(&self.settings);
                 let mut wants = Wants::default();
                 let member = self.machines[place].member.as_mut().expect("it was just seen");
-                if member.sender_turn(slice, &mut wants) {
+                if member.sender_turn(&settings, &mut wants) {
                     let at = self.now_us + self.rng.range(20, 2_000);
                     self.wake(place, Event::Sender(place), at);
                 }
                 self.carry_out(place, wants)?;
+                self.wake_node(place);
             }
             Event::Lane(_, lane) => self.lane_work(place, lane)?,
             _ => {}

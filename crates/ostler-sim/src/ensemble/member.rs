@@ -13,7 +13,7 @@ use ostler_node::tree_stream::TreeSender;
 use ostler_node::{ConnId, Input, Lane, LaneBatch, LaneId, LaneOutput, Node, NodeConfig, Now, Output};
 use ostler_store::purge::Purge;
 use ostler_store::sim::SimDisk;
-use ostler_store::{Limits, LogWriter, RestoreOptions, SnapshotWriter, epochs};
+use ostler_store::{Limits, LogPart, LogWriter, RestoreOptions, SnapshotWriter, epochs};
 use ostler_tree::{Store, Walk};
 use ostler_wire::Zxid;
 use ostler_wire::quorum::{Members, Packet};
@@ -72,11 +72,17 @@ struct Snapshot {
     walked: bool,
 }
 
-/// A tree on its way to a learner, and what has to wait behind it.
+/// A tree or a part of the log on its way to a learner, and what has to wait behind it.
 struct Sending {
-    zxid: Zxid,
-    tree: Option<TreeSender>,
+    what: Freight,
     behind: Vec<Packet>,
+}
+
+enum Freight {
+    /// The tree, once it has reached a zxid.
+    Tree(Zxid, Option<TreeSender>),
+    /// The log behind a zxid and up to another.
+    Log(Zxid, Zxid, Option<LogPart<SimDisk>>),
 }
 
 /// A lane and what lies before it.
@@ -133,6 +139,8 @@ pub(super) struct Member {
     log: Log,
     snapshot: Option<Snapshot>,
     sending: BTreeMap<LinkId, Sending>,
+    /// Looks into the log: the learner's link, the end of its log, and what is to be behind it.
+    searches: VecDeque<(LinkId, (Zxid, Zxid, Zxid))>,
     purge: Purge,
     /// When each actor is called next.
     pub wakes: Wakes,
@@ -224,7 +232,8 @@ impl Member {
         }
         let mut store = recovered.store;
         store.set_config(&settings.members, 0, now.wall_ms);
-        let history = History::new(recovered.history.base, recovered.history.proposals, limit);
+        let history = History::new(recovered.history.base, recovered.history.proposals, limit)
+            .with_whole_log_since(recovered.history.whole_since);
         let members = Members::decode(&settings.members).expect("a list of our own");
         let members = Membership::fixed(members).expect("every voter is in one group");
         let mut node =
@@ -273,6 +282,7 @@ impl Member {
             log,
             snapshot,
             sending: BTreeMap::new(),
+            searches: VecDeque::new(),
             purge,
             wakes,
             in_flight,
@@ -301,7 +311,7 @@ impl Member {
             }
             self.carry_out(wants);
         }
-        wants.sender |= !self.sending.is_empty();
+        wants.sender |= !self.sending.is_empty() || !self.searches.is_empty();
     }
 
     /// Whether a snapshot is due at the start.
@@ -367,7 +377,16 @@ impl Member {
                 None => wants.parcels.push((link, Parcel::Packet(packet))),
             },
             ostler_zab::Output::SendSnapshot { link, zxid } => {
-                self.sending.insert(link, Sending { zxid, tree: None, behind: Vec::new() });
+                self.sending.insert(link, Sending { what: Freight::Tree(zxid, None), behind: Vec::new() });
+                wants.sender = true;
+            }
+            ostler_zab::Output::SearchLog { link, peer, through, upto } => {
+                self.searches.push_back((link, (peer, through, upto)));
+                wants.sender = true;
+            }
+            ostler_zab::Output::SendLog { link, after, upto } => {
+                let what = Freight::Log(after, upto, None);
+                self.sending.insert(link, Sending { what, behind: Vec::new() });
                 wants.sender = true;
             }
             ostler_zab::Output::Close { link, reason } => {
@@ -393,20 +412,49 @@ impl Member {
         }
     }
 
-    /// A turn of whoever sends trees: a slice of each. Whether there is more to send.
-    pub(super) fn sender_turn(&mut self, slice: (usize, usize), wants: &mut Wants) -> bool {
+    /// A turn of whoever sends trees and looks into the log: one look, and a slice of each. Whether there is more.
+    pub(super) fn sender_turn(&mut self, settings: &Settings, wants: &mut Wants) -> bool {
+        if let Some((link, wanted)) = self.searches.pop_front() {
+            let factor = settings.snapshot_size_factor;
+            let search = |factor| disk_work::search_log(&self.disk, wanted, factor).ok().flatten();
+            let place = factor.and_then(search);
+            self.inbox.push_back(Input::Peer(ostler_zab::Input::LogSearched { link, place }));
+        }
         let links: Vec<LinkId> = self.sending.keys().copied().collect();
-        let mut more = false;
+        let mut more = !self.searches.is_empty();
         for link in links {
             let sending = self.sending.get_mut(&link).expect("it was just listed");
-            if sending.tree.is_none() && self.store.last_zxid() < sending.zxid {
-                // It begins with a turn of the node that applies what is missing.
-                continue;
-            }
-            let tree = sending.tree.get_or_insert_with(|| TreeSender::new(&self.store));
-            let mut bytes = Vec::new();
-            let done = tree.next_slice(&self.store, slice.0, slice.1, &mut bytes);
-            wants.parcels.push((link, Parcel::Tree(Bytes::from(bytes))));
+            let done = match &mut sending.what {
+                Freight::Tree(zxid, tree) => {
+                    if tree.is_none() && self.store.last_zxid() < *zxid {
+                        // It begins with a turn of the node that applies what is missing.
+                        continue;
+                    }
+                    let tree = tree.get_or_insert_with(|| TreeSender::new(&self.store));
+                    let mut bytes = Vec::new();
+                    let done = tree.next_slice(&self.store, settings.slice.0, settings.slice.1, &mut bytes);
+                    wants.parcels.push((link, Parcel::Tree(Bytes::from(bytes))));
+                    done
+                }
+                Freight::Log(after, upto, part) => {
+                    match send_log(&self.disk, (*after, *upto), part, settings.slice.0) {
+                        Ok((packets, done)) => {
+                            wants
+                                .parcels
+                                .extend(packets.into_iter().map(|packet| (link, Parcel::Packet(packet))));
+                            done
+                        }
+                        Err(_) => {
+                            // Purged meanwhile: the learner has to come again.
+                            self.sending.remove(&link);
+                            self.inbox.push_back(Input::Peer(ostler_zab::Input::LinkDown { link }));
+                            let reason = ostler_zab::Reason::LinkDown;
+                            wants.net.push(ostler_zab::Output::Close { link, reason });
+                            continue;
+                        }
+                    }
+                }
+            };
             if done {
                 let sending = self.sending.remove(&link).expect("it was just seen");
                 wants.parcels.extend(sending.behind.into_iter().map(|packet| (link, Parcel::Packet(packet))));
@@ -639,7 +687,7 @@ impl Member {
             (!self.log.letters.is_empty(), "letters of the log"),
             (self.log.newest.is_some(), "log"),
             (self.log.done.is_some(), "sync"),
-            (!self.sending.is_empty(), "trees"),
+            (!self.sending.is_empty() || !self.searches.is_empty(), "trees"),
             (self.seats.iter().any(|seat| !seat.inbox.is_empty()), "lanes"),
         ];
         waits.into_iter().filter_map(|(waits, what)| waits.then_some(what))
@@ -649,6 +697,26 @@ impl Member {
     pub(super) fn requests_in_flight(&self) -> usize {
         self.in_flight.requests()
     }
+}
+
+/// Some more transactions of a part of the log, and whether they are the last.
+fn send_log(
+    disk: &SimDisk,
+    (after, upto): (Zxid, Zxid),
+    part: &mut Option<LogPart<SimDisk>>,
+    most: usize,
+) -> ostler_store::Result<(Vec<Packet>, bool)> {
+    let part = match part {
+        Some(part) => part,
+        None => part.insert(LogPart::open(disk, after, upto)?),
+    };
+    let mut packets = Vec::new();
+    for _ in 0..most {
+        let Some(record) = part.read()? else { return Ok((packets, true)) };
+        packets.push(Packet::Proposal { zxid: record.zxid, entry: record.bytes });
+        packets.push(Packet::Commit { zxid: record.zxid });
+    }
+    Ok((packets, false))
 }
 
 fn draw_sync_us(settings: &Settings, rng: &mut Rng) -> u64 {

@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub sync_limit_ticks: u64,
     pub max_waiting_bytes: usize,
     pub force_snapshot: bool,
+    /// How large a part of the log may be beside a snapshot to be sent in place of a tree.
+    pub snapshot_size_factor: Option<f64>,
     /// So many transactions fit into an epoch, if that is less than usual.
     pub last_counter: Option<u32>,
     pub commit_log: Limit,
@@ -200,6 +202,7 @@ impl Settings {
             clients,
             faults: Faults::draw(rng),
             await_expiry: rng.one_in(4),
+            snapshot_size_factor: *rng.pick(&[None, None, Some(0.0), Some(0.33), Some(1.0)]),
             node,
         }
     }
@@ -223,6 +226,7 @@ impl Settings {
             sync_limit_ticks: self.sync_limit_ticks,
             max_waiting_bytes: self.max_waiting_bytes,
             force_snapshot: self.force_snapshot,
+            log_sync: self.snapshot_size_factor.is_some(),
         }
     }
 

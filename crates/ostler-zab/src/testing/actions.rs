@@ -26,6 +26,8 @@ pub enum Action {
     },
     /// The first write of an epoch is durable.
     Epoch(usize),
+    /// The first look into the log is done.
+    Search(usize),
     /// A connection to a leader is there.
     Dial(usize),
     /// A connection to a leader cannot be made.
@@ -76,6 +78,9 @@ impl World {
             }
             if !running.pending.epochs.is_empty() {
                 into.push(Action::Epoch(node));
+            }
+            if !running.pending.searches.is_empty() {
+                into.push(Action::Search(node));
             }
             if let Some(dial) = running.dials.front() {
                 let open = !self.is_blocked(node, dial.leader) && !self.is_blocked(dial.leader, node);

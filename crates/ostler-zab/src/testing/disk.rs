@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use ostler_wire::Zxid;
 
-use crate::{EpochKind, Epochs, Generation, History, Limit, Proposal};
+use crate::{EpochKind, Epochs, Generation, History, Limit, LinkId, LogPlace, Proposal};
 
 /// What is durable.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,6 +33,14 @@ pub(super) struct EpochWrite {
     pub(super) generation: Generation,
 }
 
+/// A look into the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Search {
+    pub(super) link: LinkId,
+    pub(super) peer: Zxid,
+    pub(super) upto: Zxid,
+}
+
 impl Disk {
     pub(super) fn new() -> Self {
         Self { log: Vec::new(), floor: 0, epochs: Epochs { accepted: 0, current: 0 } }
@@ -51,7 +59,29 @@ impl Disk {
     pub(super) fn history(&self, limit: Limit) -> History {
         let from = self.floor.max(self.log.len().saturating_sub(limit.count));
         let base = from.checked_sub(1).map_or(Zxid::ZERO, |before| self.log[before].zxid);
-        History::new(base, self.log[from..].iter().cloned(), limit)
+        let whole_since = self.floor.checked_sub(1).map_or(Zxid::ZERO, |before| self.log[before].zxid);
+        History::new(base, self.log[from..].iter().cloned(), limit).with_whole_log_since(whole_since)
+    }
+
+    /// Looks for the place of a learner in what is log and not snapshot, unless what comes behind it is more than
+    /// `most` transactions.
+    pub(super) fn search(&self, search: Search, most: usize) -> Option<LogPlace> {
+        let (at, end) = (self.upto(search.peer), self.upto(search.upto));
+        let next = self.log.get(at..end)?.first()?.zxid;
+        let begins = search.peer.counter() == 0 && next == search.peer.next();
+        let before = match at.checked_sub(1).filter(|before| *before >= self.floor) {
+            Some(before) => self.log[before].zxid,
+            None if begins && at == self.floor => search.peer,
+            None => return None,
+        };
+        (end - at <= most).then_some(LogPlace { before, next })
+    }
+
+    /// What the log holds behind one zxid and up to another, if it holds all of it.
+    pub(super) fn part(&self, after: Zxid, upto: Zxid) -> Option<Vec<Proposal>> {
+        let (from, end) = (self.upto(after), self.upto(upto));
+        let whole = end > from && from >= self.floor && self.log[end - 1].zxid == upto;
+        whole.then(|| self.log[from..end].to_vec())
     }
 
     /// Makes a write to the log durable. The answer to a cut is what is left, if the cut was possible.
@@ -86,4 +116,5 @@ impl Disk {
 pub(super) struct Pending {
     pub(super) log: VecDeque<LogWrite>,
     pub(super) epochs: VecDeque<EpochWrite>,
+    pub(super) searches: VecDeque<Search>,
 }

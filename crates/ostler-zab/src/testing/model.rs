@@ -169,7 +169,7 @@ impl Model {
     fn is_free(&self, world: &World, action: Action) -> bool {
         match action {
             Action::VoteDeliver(..) => self.free == Free::Votes,
-            Action::Log { .. } | Action::Epoch(_) => self.free == Free::Packets,
+            Action::Log { .. } | Action::Epoch(_) | Action::Search(_) => self.free == Free::Packets,
             Action::Deliver { link, to_leader } => {
                 self.free == Free::Packets && !self.is_silent(world, link, to_leader)
             }

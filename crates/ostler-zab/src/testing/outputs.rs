@@ -2,7 +2,7 @@
 
 use ostler_wire::quorum::{Packet, PeerState};
 
-use super::disk::{EpochWrite, LogWrite};
+use super::disk::{EpochWrite, LogWrite, Search};
 use super::net::{Dial, Wire};
 use super::show;
 use super::world::{World, node_of, server};
@@ -86,6 +86,23 @@ impl World {
                     && link.dialer_open
                 {
                     link.to_learner.push_back(Wire::Tree(tree));
+                }
+            }
+            Output::SearchLog { link, peer, upto, .. } => {
+                self.say(|| format!("s{} looks for {} in its log", node + 1, show::zxid(peer)));
+                if let Some(running) = &mut self.nodes[node].running {
+                    running.pending.searches.push_back(Search { link, peer, upto });
+                }
+            }
+            Output::SendLog { link, after, upto } => {
+                let Some(part) = self.nodes[node].disk.part(after, upto) else {
+                    return self.fail(|| format!("s{} sends a log that it does not have", node + 1));
+                };
+                self.stats.from_logs += 1;
+                for proposal in part {
+                    let zxid = proposal.zxid;
+                    self.send(node, link, Packet::Proposal { zxid, entry: proposal.bytes });
+                    self.send(node, link, Packet::Commit { zxid });
                 }
             }
             Output::Close { link, reason } => {

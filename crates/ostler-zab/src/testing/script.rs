@@ -80,6 +80,7 @@ impl Script {
                 None => setup.voters = number(word),
                 Some(("observers", n)) => setup.observers = number(n),
                 Some(("kept", n)) => setup.kept = number(n),
+                Some(("log", n)) => setup.log_sync = Some(number(n)),
                 Some(("last-counter", n)) => setup.last_counter = number(n),
                 Some(("weightless", ids)) => {
                     weightless = ids.split(',').map(|id| ServerId(number(id))).collect();
@@ -224,7 +225,7 @@ impl Script {
 
     fn is_held(&self, action: Action) -> bool {
         match action {
-            Action::Log { node, .. } => self.held_logs.contains(&node),
+            Action::Log { node, .. } | Action::Search(node) => self.held_logs.contains(&node),
             Action::Epoch(node) => self.held_epochs.contains(&node),
             Action::Deliver { link, to_leader } => {
                 let (dialer, acceptor) = self.world.ends(link);

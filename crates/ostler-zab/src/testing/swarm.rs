@@ -79,6 +79,7 @@ fn setup(rng: &mut Rng) -> Setup {
         sync_limit_ticks: 5,
         kept: *rng.pick(&[2, 4, 100]),
         force_snapshot: rng.permille(50),
+        log_sync: *rng.pick(&[None, Some(5), Some(1000)]),
         last_counter: *rng.pick(&[u32::MAX - 1, u32::MAX - 1, u32::MAX - 1, 7]),
         reuse_ids: false,
     }
@@ -165,7 +166,9 @@ impl Run {
         }
         let action = *self.rng.pick(&self.enabled);
         let slow = match action {
-            Action::Log { node, .. } | Action::Epoch(node) => self.manner.slow_disks >> node & 1 == 1,
+            Action::Log { node, .. } | Action::Epoch(node) | Action::Search(node) => {
+                self.manner.slow_disks >> node & 1 == 1
+            }
             Action::Deliver { link, to_leader } => {
                 let (dialer, acceptor) = self.world.ends(link);
                 self.manner.slow_links >> (if to_leader { dialer } else { acceptor }) & 1 == 1

@@ -24,6 +24,7 @@ impl Stats {
         self.proposals += more.proposals;
         self.cannot_truncate += more.cannot_truncate;
         self.exhausted += more.exhausted;
+        self.from_logs += more.from_logs;
     }
 }
 
@@ -70,6 +71,7 @@ fn random_runs() {
         assert!(total.diffs > seeds && total.snaps > seeds / 2 && total.truncs > seeds / 6, "{total:?}");
         assert!(total.crashes > seeds && total.cuts > seeds / 4, "{total:?}");
         assert!(total.exhausted > 10, "{total:?}");
+        assert!(total.from_logs > seeds / 10, "{total:?}");
     }
 }
 

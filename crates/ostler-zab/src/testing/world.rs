@@ -33,6 +33,8 @@ pub struct Setup {
     pub kept: usize,
     /// Always the whole tree.
     pub force_snapshot: bool,
+    /// So many transactions of the log on disk at most, in place of a tree; `None` for none.
+    pub log_sync: Option<usize>,
     /// The last counter of an epoch that is used.
     pub last_counter: u32,
     /// The ids of links that are gone are used again, so that states do not differ by a count.
@@ -50,6 +52,7 @@ impl Default for Setup {
             sync_limit_ticks: 5,
             kept: 100,
             force_snapshot: false,
+            log_sync: None,
             last_counter: u32::MAX - 1,
             reuse_ids: false,
         }
@@ -88,6 +91,7 @@ pub struct Stats {
     pub proposals: u64,
     pub cannot_truncate: u64,
     pub exhausted: u64,
+    pub from_logs: u64,
 }
 
 /// An ensemble and everything around it.
@@ -265,6 +269,7 @@ impl World {
             Action::Crash { node, log, epochs } => self.crash(node, log, epochs),
             Action::Log { node, n } => self.on_log_written(node, n),
             Action::Epoch(node) => self.on_epoch_written(node),
+            Action::Search(node) => self.on_log_searched(node),
             Action::Dial(node) => self.on_dialed(node, true),
             Action::Refuse(node) => self.on_dialed(node, false),
             Action::Deliver { link, to_leader } => self.deliver(link, to_leader),
@@ -342,6 +347,7 @@ impl World {
             sync_limit_ticks: setup.sync_limit_ticks,
             max_waiting_bytes: 1 << 20,
             force_snapshot: setup.force_snapshot,
+            log_sync: setup.log_sync.is_some(),
         };
         let disk = &self.nodes[node].disk;
         let limit = Limit { count: setup.kept, bytes: usize::MAX };
@@ -522,6 +528,13 @@ impl World {
         let answer =
             Input::EpochWritten { which: write.which, epoch: write.epoch, generation: write.generation };
         self.input(node, answer);
+    }
+
+    fn on_log_searched(&mut self, node: usize) {
+        let Some(running) = &mut self.nodes[node].running else { return };
+        let Some(search) = running.pending.searches.pop_front() else { return };
+        let place = self.setup.log_sync.and_then(|most| self.nodes[node].disk.search(search, most));
+        self.input(node, Input::LogSearched { link: search.link, place });
     }
 
     pub(super) fn input(&mut self, node: usize, input: Input) {

@@ -162,12 +162,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 fn run_case(options: &Options, case: &Case, java: &Kind, ours: &Kind, outcome: &mut Outcome) -> Result<()> {
     let kinds = kinds(case.members, java, ours);
     if !options.no_sync && !case.pairs.is_empty() {
-        let mut ensemble = Ensemble::new("sync", &kinds, &setup(true))?;
-        let ending = synchronise(case, &mut ensemble, outcome).and_then(|()| check_logs(&ensemble));
-        keep(&ensemble, case, "sync", ending)?;
+        // Without the log on disk, and then with any length of it: 0 times the size of a snapshot is no limit.
+        let runs: [(&str, &str, &[Way]); 2] =
+            [("sync", "-1", &[Way::Diff, Way::Snap, Way::Trunc, Way::Forked]), ("log", "0", &[Way::Log])];
+        for (name, factor, ways) in runs {
+            let mut ensemble = Ensemble::new(name, &kinds, &setup(Some(factor)))?;
+            let ending = synchronise(case, ways, &mut ensemble, outcome).and_then(|()| check_logs(&ensemble));
+            keep(&ensemble, case, name, ending)?;
+        }
     }
     if !options.no_load {
-        let mut setup = setup(false);
+        let mut setup = setup(None);
         if case.members.matches(['J', 'j']).count() > 1 {
             // A tree that Java sends under load is a mixture of times, and Java takes that for a digest mismatch: among
             // themselves Java members are to get along without.
@@ -205,8 +210,9 @@ fn check_logs(ensemble: &Ensemble) -> Result<()> {
     Ok(())
 }
 
-/// What all members are configured with; `forced` keeps sessions alive and the log on disk out of synchronisation.
-pub(super) fn setup(forced: bool) -> Setup {
+/// What all members are configured with; where a way of synchronisation is to be forced, sessions are kept alive, and the
+/// log on disk is used for it if it is not longer than so many snapshots.
+pub(super) fn setup(size_factor: Option<&str>) -> Setup {
     let mut config: Vec<String> = [
         "tickTime=500",
         "initLimit=40",
@@ -223,21 +229,19 @@ pub(super) fn setup(forced: bool) -> Setup {
     .to_vec();
     config.push(format!("DigestAuthenticationProvider.superDigest={}", SUPER.1));
     let mut jvm_flags = vec!["-Dzookeeper.log.level=INFO".to_owned()];
-    if forced {
+    if let Some(factor) = size_factor {
         config.push("maxSessionTimeout=3600000".to_owned());
-        jvm_flags.push("-Dzookeeper.snapshotSizeFactor=-1".to_owned());
+        jvm_flags.push(format!("-Dzookeeper.snapshotSizeFactor={factor}"));
     }
     jvm_flags.push("-Dznode.container.checkIntervalMs=2000".to_owned());
     Setup { config, jvm_flags, ..Setup::default() }
 }
 
-fn synchronise(case: &Case, ensemble: &mut Ensemble, outcome: &mut Outcome) -> Result<()> {
+fn synchronise(case: &Case, ways: &[Way], ensemble: &mut Ensemble, outcome: &mut Outcome) -> Result<()> {
     for &(leader, learner) in case.pairs {
-        let ways: &[Way] = if ensemble.member(learner).observer {
-            &[Way::Diff, Way::Snap]
-        } else {
-            &[Way::Diff, Way::Snap, Way::Trunc, Way::Forked]
-        };
+        // An observer never led.
+        let observes = ensemble.member(learner).observer;
+        let ways = ways.iter().filter(|way| !observes || !matches!(way, Way::Trunc | Way::Forked));
         let names = (ensemble.member(leader).letter(), ensemble.member(learner).letter());
         for way in ways {
             let what = format!("{way:?} {}->{}", names.0, names.1);

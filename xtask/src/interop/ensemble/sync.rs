@@ -1,7 +1,7 @@
 //! A member that was away comes back, and the leader brings it up to date in the way that was meant.
 //!
 //! DIFF: away for fewer transactions than the leader keeps in memory. SNAP: away for more, with the log on disk not
-//! used. TRUNC: it led, and logged what no other member has; the next leader has written nothing yet. Forked: the same,
+//! used. Log: away for more, with the log on disk used, which is a DIFF again. TRUNC: it led, and logged what no other member has; the next leader has written nothing yet. Forked: the same,
 //! but the next leader has gone on in its own epoch, where the reference never cuts and sends a snapshot.
 
 use std::fmt;
@@ -23,6 +23,8 @@ pub(crate) enum Way {
     Diff,
     /// Missing many.
     Snap,
+    /// Missing many that the leader has in its log.
+    Log,
     /// Holding some that nobody else has.
     Trunc,
     /// Holding some that nobody else has, and missing others.
@@ -53,7 +55,7 @@ impl fmt::Display for Sent {
 impl Way {
     fn wanted(self) -> Sent {
         match self {
-            Self::Diff => Sent::Diff,
+            Self::Diff | Self::Log => Sent::Diff,
             Self::Snap | Self::Forked => Sent::Snap,
             Self::Trunc => Sent::Trunc,
         }
@@ -61,12 +63,12 @@ impl Way {
 }
 
 /// More than a leader keeps in memory (`commitLogCount`, at least 500).
-const MANY: usize = 1_300;
+const MANY: usize = 2_000;
 
 /// Sends the member `learner` through one way under `leader`; both must be able to lead where they have to.
 pub(crate) fn force(ensemble: &mut Ensemble, leader: u32, learner: u32, way: Way) -> Result<()> {
     let lost = match way {
-        Way::Diff | Way::Snap => {
+        Way::Diff | Way::Snap | Way::Log => {
             ensemble.form(leader)?;
             let mut client = Client::connect(ensemble.member(leader).address)?;
             write(&mut client, 30)?;
