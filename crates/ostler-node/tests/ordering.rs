@@ -235,3 +235,30 @@ fn a_session_lives_its_timeout_from_the_last_word_of_a_connection_that_is_gone()
     };
     assert!(closed >= connected_ms + 450 + 500, "expired after {} ms", closed - connected_ms);
 }
+
+/// ZOOKEEPER-1412: the answer to a read carried the zxid of what the client had asked for before. A client remembers the
+/// newest one that it saw, sends its watches with it when it connects again, and missed events or had them twice.
+#[test]
+fn every_answer_carries_the_zxid_that_its_server_has_reached() {
+    let (mut server, a, b) = with_watch();
+    for xid in 2..6 {
+        server.set(b, xid, "/");
+        server.apply();
+        server.deliver();
+    }
+    assert_eq!(server.heard(b), [(2, 4), (3, 5), (4, 6), (5, 7)]);
+    // The reader wrote nothing, and what it read did not change.
+    server.get(a, 2, "/x", false);
+    assert_eq!(server.heard(a), [(2, 7)]);
+    server.get(b, 6, "/x", false);
+    // A read that fails, and one behind a write that fails.
+    server.get(a, 3, "/none", false);
+    server.set(a, 4, "/none");
+    server.get(a, 5, "/x", false);
+    server.apply();
+    server.deliver();
+    assert_eq!(server.heard(a), [(3, 7), (4, 8), (5, 8)]);
+    assert_eq!(server.heard(b), [(6, 7)]);
+    server.get(b, 7, "/x", false);
+    assert_eq!(server.heard(b), [(7, 8)]);
+}

@@ -1,4 +1,5 @@
-//! Syncs at the leader of an ensemble: when they are answered, and in which order among commits. The ensemble has one
+//! The leader of an ensemble and what its learner asks for: when syncs are answered, and in which order among commits;
+//! what becomes of a request that no client may make; sessions that it found when it began to lead. The ensemble has one
 //! voter, whose own disk is the quorum, and an observer.
 
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use ostler_tree::{Store, TreeConfig};
 use ostler_wire::client::write::Write;
 use ostler_wire::quorum::{Forwarded, LearnerInfo, Members, Packet};
 use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
-use ostler_wire::{OpCode, ServerId, SessionId, Zxid};
+use ostler_wire::{Code, OpCode, ServerId, SessionId, Zxid};
 use ostler_zab::{
     Epochs, Generation, History, JointQuorum, Limit, LinkId, Membership, PeerConfig, Proposal, Quorum,
 };
@@ -23,6 +24,10 @@ struct Leader {
     store: Store,
     now: Now,
     appended: Vec<(Zxid, Generation)>,
+    /// The last question to the lane whom it heard from.
+    asked: Option<u64>,
+    /// All that was ever appended.
+    logged: Vec<TxnEntry>,
     /// What was sent to the observer.
     sent: Vec<Packet>,
     /// What the lane was told.
@@ -59,8 +64,16 @@ impl Leader {
         let history = History::new(Zxid::ZERO, [proposal], Limit::default());
         let lists = Membership::fixed(members).expect("a majority");
         let node = Node::member(Arc::new(config()), peer, lists, epochs, history, &store, now);
-        let mut leader =
-            Self { node, store, now, appended: Vec::new(), sent: Vec::new(), letters: Vec::new() };
+        let mut leader = Self {
+            node,
+            store,
+            now,
+            appended: Vec::new(),
+            asked: None,
+            logged: Vec::new(),
+            sent: Vec::new(),
+            letters: Vec::new(),
+        };
         for _ in 0..100 {
             leader.carry_out();
             leader.now.mono_ms += 20;
@@ -88,6 +101,7 @@ impl Leader {
                 match output {
                     Output::Append { proposal, generation } => {
                         self.appended.push((proposal.zxid, generation));
+                        self.logged.push(TxnEntry::decode(&proposal.bytes).expect("it was encoded"));
                     }
                     Output::Peer(ostler_zab::Output::WriteEpoch { which, epoch, generation }) => {
                         let written = ostler_zab::Input::EpochWritten { which, epoch, generation };
@@ -95,6 +109,11 @@ impl Leader {
                     }
                     Output::Peer(ostler_zab::Output::Send { packet, .. }) => self.sent.push(packet),
                     Output::Send(_, batch) => {
+                        for (_, letter) in &batch.letters {
+                            if let Letter::CollectTouches { round } = letter {
+                                self.asked = Some(*round);
+                            }
+                        }
                         self.letters.extend(batch.letters.into_iter().map(|(_, letter)| letter));
                     }
                     Output::Apply | Output::SetConfig { .. } | Output::DiscardSnapshots | Output::Peer(_) => {
@@ -177,6 +196,47 @@ fn a_sync_of_a_learner_is_answered_before_the_write_that_came_behind_it() {
         })
         .collect();
     assert_eq!(order, ["inform", "sync", "inform"]);
+}
+
+/// ZOOKEEPER-2623: a `check` outside of a multi, which no client of Java sends, was logged as a transaction of its own, and
+/// no server could read its log any more.
+#[test]
+fn a_lone_check_of_a_learners_client_is_refused_and_not_logged() {
+    let mut leader = Leader::new();
+    leader.join_observer();
+    leader.hear(Packet::Revalidate { session: SESSION, timeout_ms: 1000 });
+    let before = leader.logged.len();
+    let mut body = Vec::new();
+    Write::Check { path: Some("/".into()), version: -1 }.encode(&mut body);
+    leader.hear_request(1, OpCode::Check, Bytes::from(body));
+    leader.hear_request(2, OpCode::DeleteContainer, Bytes::from_static(&[0, 0, 0, 1, b'/']));
+    // The learner waits for a transaction, and gets one that says no.
+    let logged: Vec<&Txn> = leader.logged[before..].iter().map(|entry| &entry.txn).collect();
+    let refused = Txn::Error { code: Code::Unimplemented.to_int() };
+    assert_eq!(logged, [&refused, &refused]);
+}
+
+/// ZOOKEEPER-1367: a session that came to a server while it was brought up to date was watched by nobody once that server
+/// led, and its ephemerals stayed for ever.
+#[test]
+fn a_new_leader_lets_a_session_expire_that_it_found_in_its_history() {
+    let mut leader = Leader::new();
+    let began_ms = leader.now.mono_ms;
+    let closes =
+        |entry: &TxnEntry| matches!(entry.txn, Txn::CloseSession { .. }) && entry.header.session == SESSION;
+    while !leader.logged.iter().any(closes) {
+        assert!(leader.now.mono_ms < began_ms + 3000, "nobody watches over it");
+        leader.now.mono_ms += 20;
+        leader.node.handle_timeout(leader.now, &leader.store);
+        leader.carry_out();
+        if let Some(round) = leader.asked.take() {
+            leader.give(Input::Touches { lane: LaneId(0), round, touches: Vec::new() });
+        }
+    }
+    // It has 1000 ms from the moment at which somebody could hear of it.
+    assert!(leader.now.mono_ms > began_ms - 2000 + 1000, "after {} ms", leader.now.mono_ms - began_ms);
+    leader.persist();
+    assert_eq!(leader.store.session_count(), 0);
 }
 
 fn config() -> NodeConfig {

@@ -15,6 +15,9 @@ use crate::outstanding::{Outstanding, View, key};
 use crate::owner::Lifetime;
 use crate::store::Store;
 
+/// The most bytes of ephemerals that the end of a session names: half of what a request may have by default.
+const LONGEST_LIST: usize = 0x7_ffff;
+
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub struct Asker<'a> {
@@ -213,7 +216,14 @@ impl Decision<'_> {
                 self.put_deleted(path, parent, parent_view);
             }
         }
-        Txn::CloseSession { paths: self.store.config.close_session_list.then_some(paths) }
+        // Whoever applies it takes what is not named along as well. A list of all of them might be longer than any server
+        // reads: from a log, or from its leader (ZOOKEEPER-4306).
+        let mut bytes = 0;
+        let named = paths.into_iter().take_while(|path| {
+            bytes += 4 + path.len();
+            bytes <= LONGEST_LIST
+        });
+        Txn::CloseSession { paths: self.store.config.close_session_list.then(|| named.collect()) }
     }
 
     /// Refuses a write beyond a hard limit; one beyond a soft limit is only remarked upon.

@@ -480,3 +480,31 @@ fn readers_can_share_a_store() {
     fn shared<T: Sync + Send>(_: &T) {}
     shared(&server().store);
 }
+
+/// ZOOKEEPER-4306, open upstream: the end of a session with many ephemerals was a transaction longer than
+/// `jute.maxbuffer`, which no follower and no restart could read.
+#[test]
+fn the_end_of_a_session_with_many_ephemerals_is_no_longer_than_a_request() {
+    let mut server = Server::new(TreeConfig::default());
+    server.write(Write::CreateSession { timeout_ms: 4000 });
+    const COUNT: usize = 30_000;
+    let before = server.store.node_count();
+    for n in 0..COUNT {
+        let path = format!("/of-a-name-that-is-long-enough-to-fill-what-there-is-{n:010}");
+        let kind = CreateKind::Plain { second: false, ephemeral: true };
+        let create = CreateTxn { kind, path, data: None, acl: None, parent_cversion: -1 };
+        server.zxid += 1;
+        let header = TxnHeader { session: SessionId(7), zxid: Zxid(server.zxid), ..TxnHeader::default() };
+        server.apply(&TxnEntry { header, txn: Txn::Create(create), digest: None });
+    }
+    assert_eq!(server.store.node_count(), before + COUNT);
+    let entry = server.prepare(Write::CloseSession);
+    let mut bytes = Vec::new();
+    entry.encode(&mut bytes);
+    assert!(bytes.len() < 0xf_ffff, "{} bytes", bytes.len());
+    let again = TxnEntry::decode(&Bytes::from(bytes)).unwrap();
+    // What the server said of itself holds for whoever applies it, and a digest would tell.
+    assert_eq!(again.digest, entry.digest);
+    server.apply(&again);
+    assert_eq!(server.store.node_count(), before);
+}
