@@ -26,27 +26,55 @@ const MAX_WAITING_BYTES: usize = 128 << 20;
 /// How long to wait for a connection if nothing is configured.
 const BACKLOG: u32 = 256;
 
+/// Where a port is open: host and port.
+pub(crate) type Spot = (String, u16);
+
 /// The ports of a member.
 pub(crate) struct Ports {
-    pub(crate) election: Vec<TcpListener>,
-    pub(crate) learners: Vec<TcpListener>,
+    pub(crate) election: Vec<(Spot, TcpListener)>,
+    pub(crate) learners: Vec<(Spot, TcpListener)>,
+}
+
+/// Where the ports of a member are to be.
+pub(crate) struct Spots {
+    pub(crate) election: Vec<Spot>,
+    pub(crate) learners: Vec<Spot>,
+}
+
+impl Spots {
+    /// Both at each of these addresses.
+    pub(crate) fn of(addresses: &[PeerAddress], all_ips: bool) -> Self {
+        let each = |port: fn(&PeerAddress) -> u16| {
+            let mut spots: Vec<Spot> = Vec::new();
+            for address in addresses {
+                let host = if all_ips { "0.0.0.0".to_owned() } else { address.host.clone() };
+                let spot = (host, port(address));
+                if !spots.contains(&spot) {
+                    spots.push(spot);
+                }
+            }
+            spots
+        };
+        Self {
+            election: each(|address| address.election_port),
+            learners: each(|address| address.quorum_port),
+        }
+    }
 }
 
 impl Ports {
     /// Opens both.
     pub(crate) fn open(member: &MemberConfig) -> Result<Self, StartError> {
-        Self::at(&member.own().addresses, member.listen_on_all_ips)
+        Self::at(&Spots::of(&member.own().addresses, member.listen_on_all_ips))
     }
 
-    /// Opens both at each of these addresses.
-    pub(crate) fn at(addresses: &[PeerAddress], all_ips: bool) -> Result<Self, StartError> {
-        let mut ports = Self { election: Vec::new(), learners: Vec::new() };
-        for address in addresses {
-            let host = if all_ips { "0.0.0.0" } else { address.host.as_str() };
-            ports.election.push(listen(host, address.election_port, "election")?);
-            ports.learners.push(listen(host, address.quorum_port, "quorum")?);
-        }
-        Ok(ports)
+    /// Opens all of these.
+    pub(crate) fn at(spots: &Spots) -> Result<Self, StartError> {
+        let open = |spots: &[Spot], what| {
+            let open = |spot: &Spot| Ok((spot.clone(), listen(&spot.0, spot.1, what)?));
+            spots.iter().map(open).collect::<Result<Vec<_>, StartError>>()
+        };
+        Ok(Self { election: open(&spots.election, "election")?, learners: open(&spots.learners, "quorum")? })
     }
 }
 
@@ -139,8 +167,7 @@ impl Start<'_> {
             }),
             files: self.member.files.clone(),
             log: LogSource { disk: self.disk.clone(), size_factor: self.member.snapshot_size_factor },
-            election_listeners: ports.election,
-            learner_listeners: ports.learners,
+            ports: Some(ports),
             connect_timeout: Duration::from_millis(self.member.connect_timeout_ms),
             max_packet: self.config.jute_max_buffer.saturating_add(self.config.jute_extra_size),
             max_unsent: MAX_WAITING_BYTES,

@@ -21,7 +21,9 @@ use tracing::{debug, warn};
 
 use super::PeersConfig;
 use super::dial::dial;
+use super::doors::Doors;
 use super::status::{Dial, Heard, Other};
+use crate::member::Spot;
 
 /// Strangers that may be greeting us at once.
 const MAX_GREETINGS: usize = 256;
@@ -32,7 +34,7 @@ pub(super) struct Post {
     boxes: RefCell<BTreeMap<ServerId, Rc<Mailbox>>>,
     greetings: Cell<usize>,
     /// The tasks that take connections.
-    doors: RefCell<Vec<AbortHandle>>,
+    doors: Doors,
     /// The server stops.
     closed: Cell<bool>,
 }
@@ -69,34 +71,34 @@ impl Drop for Line {
 }
 
 impl Post {
-    pub(super) fn open(config: Rc<PeersConfig>, listeners: Vec<TcpListener>) -> Rc<Self> {
+    pub(super) fn open(config: Rc<PeersConfig>, ports: Vec<(Spot, TcpListener)>) -> Rc<Self> {
         let post = Rc::new(Self {
             config,
             boxes: RefCell::default(),
             greetings: Cell::new(0),
-            doors: RefCell::default(),
+            doors: Doors::default(),
             closed: Cell::new(false),
         });
-        post.listen(listeners);
+        let wanted: Vec<Spot> = ports.iter().map(|(spot, _)| spot.clone()).collect();
+        post.listen(&wanted, ports);
         post.connect_members();
         post
     }
 
-    /// Takes connections here, and nowhere else.
-    pub(super) fn listen(self: &Rc<Self>, listeners: Vec<TcpListener>) {
-        let doors = listeners
-            .into_iter()
-            .map(|listener| spawn_local(Rc::clone(self).accept(listener)).abort_handle());
-        for door in self.doors.replace(doors.collect()) {
-            door.abort();
-        }
+    /// Where connections are to be taken and are not.
+    pub(super) fn missing(&self, wanted: &[Spot]) -> Vec<Spot> {
+        self.doors.missing(wanted)
+    }
+
+    /// Takes connections where it is wanted, and nowhere else; what was not open yet comes with it.
+    pub(super) fn listen(self: &Rc<Self>, wanted: &[Spot], fresh: Vec<(Spot, TcpListener)>) {
+        let serve = |(spot, listener)| (spot, spawn_local(Rc::clone(self).accept(listener)).abort_handle());
+        self.doors.change(wanted, fresh.into_iter().map(serve));
     }
 
     /// Ends all connections and takes no more.
     pub(super) fn close_all(&self) {
-        for door in self.doors.take() {
-            door.abort();
-        }
+        self.doors.close_all();
         for mailbox in self.boxes.borrow().values() {
             mailbox.line.take();
         }

@@ -17,7 +17,9 @@ use tracing::{debug, info, warn};
 
 use super::PeersConfig;
 use super::dial::dial;
+use super::doors::Doors;
 use super::link::Link;
+use crate::member::Spot;
 
 /// Links at once: more than an ensemble has learners, less than what a flood would take.
 const MAX_LINKS: usize = 1000;
@@ -34,7 +36,7 @@ pub(super) struct Links {
     next: Cell<u64>,
     open: RefCell<BTreeMap<LinkId, Open>>,
     /// The tasks that take connections.
-    doors: RefCell<Vec<AbortHandle>>,
+    doors: Doors,
     /// When the log last told of a voter that cannot be let in.
     stranger_told: Cell<Option<Instant>>,
 }
@@ -51,26 +53,28 @@ impl Drop for Open {
 }
 
 impl Links {
-    pub(super) fn open(config: Rc<PeersConfig>, listeners: Vec<TcpListener>) -> Rc<Self> {
+    pub(super) fn open(config: Rc<PeersConfig>, ports: Vec<(Spot, TcpListener)>) -> Rc<Self> {
         let links = Rc::new(Self {
             config,
             next: Cell::new(1),
             open: RefCell::default(),
-            doors: RefCell::default(),
+            doors: Doors::default(),
             stranger_told: Cell::new(None),
         });
-        links.listen(listeners);
+        let wanted: Vec<Spot> = ports.iter().map(|(spot, _)| spot.clone()).collect();
+        links.listen(&wanted, ports);
         links
     }
 
-    /// Takes connections here, and nowhere else.
-    pub(super) fn listen(self: &Rc<Self>, listeners: Vec<TcpListener>) {
-        let doors = listeners
-            .into_iter()
-            .map(|listener| spawn_local(Rc::clone(self).accept(listener)).abort_handle());
-        for door in self.doors.replace(doors.collect()) {
-            door.abort();
-        }
+    /// Where connections are to be taken and are not.
+    pub(super) fn missing(&self, wanted: &[Spot]) -> Vec<Spot> {
+        self.doors.missing(wanted)
+    }
+
+    /// Takes connections where it is wanted, and nowhere else; what was not open yet comes with it.
+    pub(super) fn listen(self: &Rc<Self>, wanted: &[Spot], fresh: Vec<(Spot, TcpListener)>) {
+        let serve = |(spot, listener)| (spot, spawn_local(Rc::clone(self).accept(listener)).abort_handle());
+        self.doors.change(wanted, fresh.into_iter().map(serve));
     }
 
     async fn accept(self: Rc<Self>, listener: TcpListener) {
@@ -98,9 +102,7 @@ impl Links {
 
     /// Ends all connections and takes no more.
     pub(super) fn close_all(&self) {
-        for door in self.doors.take() {
-            door.abort();
-        }
+        self.doors.close_all();
         self.open.take();
     }
 

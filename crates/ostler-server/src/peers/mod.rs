@@ -2,6 +2,7 @@
 //! port. What is said and when is decided by the node's peer; here are connections, queues and their bounds.
 
 mod dial;
+mod doors;
 mod election;
 mod learners;
 mod link;
@@ -9,7 +10,6 @@ mod log_part;
 mod status;
 
 use std::cell::{Cell, RefCell};
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -25,8 +25,9 @@ use tracing::info;
 
 use crate::config::MembersFiles;
 use crate::inbox::{Inbox, NodeLetter};
-use crate::member::Ports;
+use crate::member::{Ports, Spots};
 use crate::os_disk::OsDisk;
+use crate::run::StartError;
 
 /// What the sockets between servers need to know.
 pub(crate) struct PeersConfig {
@@ -40,8 +41,8 @@ pub(crate) struct PeersConfig {
     pub(crate) files: Option<MembersFiles>,
     /// Where learners that lag are sent the log from.
     pub(crate) log: LogSource,
-    pub(crate) election_listeners: Vec<TcpListener>,
-    pub(crate) learner_listeners: Vec<TcpListener>,
+    /// The open ports, until the sockets take them.
+    pub(crate) ports: Option<Ports>,
     /// How long to wait for a connection, and for the first words on one.
     pub(crate) connect_timeout: Duration,
     /// The longest buffer in a packet, in bytes.
@@ -87,14 +88,13 @@ const STATUS_EVERY: Duration = Duration::from_secs(10);
 
 impl Peers {
     /// Opens both ports. To be called on the thread of the node, inside of its runtime.
-    pub(crate) fn start(config: PeersConfig) -> Self {
-        let PeersConfig { election_listeners, learner_listeners, .. } = &config;
-        let elections = election_listeners.iter().filter_map(|listener| listener.try_clone().ok()).collect();
-        let learners = learner_listeners.iter().filter_map(|listener| listener.try_clone().ok()).collect();
+    pub(crate) fn start(mut config: PeersConfig) -> Self {
+        let Ports { election, learners } =
+            config.ports.take().expect("whoever opened the ports hands them over once");
         let shared = Rc::new(config);
         let peers = Self {
             config: Rc::clone(&shared),
-            election: election::Post::open(Rc::clone(&shared), elections),
+            election: election::Post::open(Rc::clone(&shared), election),
             learners: learners::Links::open(Rc::clone(&shared), learners),
             standing: Rc::new(Standing {
                 alone_since: Cell::new(Some(Instant::now())),
@@ -186,18 +186,25 @@ impl Peers {
         let own = |members: &Members| members.servers.get(&me).map(|own| own.addresses.clone());
         match own(&members) {
             Some(addresses) if own(&before).as_ref() != Some(&addresses) => {
-                match Ports::at(&addresses, self.config.listen_on_all_ips) {
-                    Ok(ports) => {
-                        self.election.listen(ports.election);
-                        self.learners.listen(ports.learners);
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the other members do not find this server where the new list has it");
-                    }
+                if let Err(error) = self.move_to(&Spots::of(&addresses, self.config.listen_on_all_ips)) {
+                    tracing::error!(%error, "the other members do not find this server where the new list has it");
                 }
             }
             _ => {}
         }
+    }
+
+    /// Opens what is not open yet, and then closes what is not wanted any more; nothing is closed if something cannot be
+    /// opened.
+    fn move_to(&self, wanted: &Spots) -> Result<(), StartError> {
+        let missing = Spots {
+            election: self.election.missing(&wanted.election),
+            learners: self.learners.missing(&wanted.learners),
+        };
+        let ports = Ports::at(&missing)?;
+        self.election.listen(&wanted.election, ports.election);
+        self.learners.listen(&wanted.learners, ports.learners);
+        Ok(())
     }
 }
 
@@ -246,5 +253,76 @@ impl PeersConfig {
 
     fn tell(&self, input: ostler_zab::Input) {
         self.node.push(NodeLetter::Input(Input::Peer(input)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ostler_tree::Store;
+
+    use super::*;
+    use crate::os_disk::DiskOptions;
+
+    fn free_port() -> u16 {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    }
+
+    fn members(ports: [u16; 2], version: u32) -> Members {
+        let [quorum, election] = ports;
+        let text = format!("server.1=127.0.0.1:{quorum}:{election}:participant\nversion={version:x}");
+        Members::parse(&text).unwrap()
+    }
+
+    /// Whether somebody listens, once the tasks that were ended are gone.
+    async fn is_open(port: u16) -> bool {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+    }
+
+    #[test]
+    fn each_of_the_two_ports_moves_by_itself_and_the_old_one_is_closed() {
+        let dir = std::env::temp_dir().join(format!("ostler-doors-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let options = DiskOptions { data_dir: dir.clone(), data_log_dir: dir.clone(), autocreate: true };
+        let disk = OsDisk::open(&options).unwrap();
+        let [quorum, election, other_quorum, other_election] = std::array::from_fn(|_| free_port());
+        let first = members([quorum, election], 1);
+        let ports = Ports::at(&Spots::of(&first.servers[&ServerId(1)].addresses, false)).unwrap();
+        let config = PeersConfig {
+            me: ServerId(1),
+            multi_address: false,
+            listen_on_all_ips: false,
+            members: RefCell::new(Lists { current: Arc::new(first.clone()), last_seen: Arc::new(first) }),
+            files: None,
+            log: LogSource { disk, size_factor: None },
+            ports: Some(ports),
+            connect_timeout: Duration::from_secs(1),
+            max_packet: 1 << 20,
+            max_unsent: 1 << 20,
+            tree: TreeConfig::default(),
+            store: Arc::new(RwLock::new(Store::new(TreeConfig::default()))),
+            node: Arc::new(Inbox::new()),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let local = tokio::task::LocalSet::new();
+        runtime.block_on(local.run_until(async {
+            let peers = Peers::start(config);
+            assert!(is_open(quorum).await && is_open(election).await);
+            peers.on_members(Arc::new(members([other_quorum, election], 2)));
+            assert!(is_open(other_quorum).await, "the port that moved");
+            assert!(is_open(election).await, "the port that stayed");
+            assert!(!is_open(quorum).await, "nobody is to find it where it was");
+            peers.on_members(Arc::new(members([other_quorum, other_election], 3)));
+            assert!(is_open(other_quorum).await && is_open(other_election).await);
+            assert!(!is_open(election).await);
+            // What cannot be opened leaves everything as it is.
+            let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let taken_port = taken.local_addr().unwrap().port();
+            peers.on_members(Arc::new(members([quorum, taken_port], 4)));
+            assert!(is_open(other_quorum).await && is_open(other_election).await && !is_open(quorum).await);
+            peers.close();
+            assert!(!is_open(other_quorum).await && !is_open(other_election).await);
+        }));
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }
