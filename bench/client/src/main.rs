@@ -79,7 +79,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn main() {
-    let server = std::env::args().nth(1).expect("usage: ostler-bench-client host:port");
+    let server = std::env::args().nth(1).expect("usage: ostler-bench-client host:port [pipelined]");
+    // Only that part, for a look with a profiler.
+    let only_pipelined = std::env::args().nth(2).is_some_and(|word| word == "pipelined");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ours = runtime.block_on(async {
         let builder = ostler_client::Client::builder(&server).unwrap().session_timeout(LONG);
@@ -93,6 +95,9 @@ fn main() {
     let mut bare = bare::Bare::connect(&server);
     let mut failed = false;
     for (name, depth, gets) in [("unpipelined", 1, 4_000), ("64 under way", DEPTH, 60_000)] {
+        if only_pipelined && depth == 1 {
+            continue;
+        }
         let mut costs: [Vec<Cost>; 3] = Default::default();
         for round in 0..=ROUNDS {
             let turn = [

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ostler_client::Client;
-use ostler_client::recipes::{DoubleBarrier, Election, Lock, Queue};
+use ostler_client::recipes::{DoubleBarrier, Election, Instance, Layout, Lock, Queue, Registry};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +24,7 @@ fn main() {
             "lock" => lock(&client, &directory, count).await,
             "elect" => elect(&client, &directory, id, count).await,
             "barrier" => barrier(&client, &directory, id, count).await,
+            "discover" => discover(&client, &directory, id, count).await,
             "put" => put(&client, id, count).await,
             "take" => take(&client, count).await,
             other => panic!("what is {other:?}?"),
@@ -76,21 +77,52 @@ async fn elect(client: &Client, directory: &Path, id: &str, count: usize) {
 
 const MEMBERS: usize = 4;
 
+/// How many there are whose name begins so.
+fn noted(directory: &Path, prefix: &str) -> usize {
+    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with(prefix)).count()
+}
+
 async fn barrier(client: &Client, directory: &Path, id: &str, count: usize) {
     for round in 0..count {
         let mut barrier = DoubleBarrier::new(client, &format!("/interop/barrier-{round}"), MEMBERS);
         let note = |when: &str| drop(std::fs::write(directory.join(format!("{when}-{round}-{id}")), ""));
-        let noted = |when: &str| {
-            let prefix = format!("{when}-{round}-");
-            let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
-            names.filter(|name| name.to_string_lossy().starts_with(&prefix)).count()
-        };
+        let noted = |when: &str| noted(directory, &format!("{when}-{round}-"));
         note("in");
         barrier.enter().await.unwrap();
         assert_eq!(noted("in"), MEMBERS, "entered before all were there");
+        // Nobody leaves before all are in: a member of Curator's that is still on its way in waits for ever then.
+        note("entered");
+        while noted("entered") < MEMBERS {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         note("out");
         barrier.leave().await.unwrap();
         assert_eq!(noted("out"), MEMBERS, "left before all had left");
+    }
+    println!("{count}");
+}
+
+/// Registers, and waits until all members see all members, round by round.
+async fn discover(client: &Client, directory: &Path, id: &str, count: usize) {
+    let registry = Registry::new(client, Layout::Curator("/interop/services".to_owned()));
+    for round in 0..count {
+        let service = format!("service-{round}");
+        let mut discovery = registry.discover(&service).await.unwrap();
+        let own = Instance::new(id, &format!("{id}.example"), 8000).with("zone", &format!("z-{id}"));
+        let registration = registry.register(&service, &own).await.unwrap();
+        while discovery.instances().len() < MEMBERS {
+            assert!(discovery.changed().await, "the session is over");
+        }
+        for found in discovery.instances() {
+            assert_eq!((&found.address, found.port), (&format!("{}.example", found.id), 8000));
+            assert_eq!(found.attributes["zone"], format!("z-{}", found.id));
+        }
+        drop(std::fs::write(directory.join(format!("saw-{round}-{id}")), ""));
+        while noted(directory, &format!("saw-{round}-")) < MEMBERS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        registration.offline(Duration::ZERO).await.unwrap();
     }
     println!("{count}");
 }

@@ -58,7 +58,7 @@ const TABLE: [Rule; 11] = [
         ours: &["ostler-wire"],
         tests: &["ostler-tree"],
         others: Some(&["bytes", "thiserror"]),
-        optional: &["futures-core", "socket2", "tokio", "tracing"],
+        optional: &["futures-core", "serde_json", "socket2", "tokio", "tracing"],
     },
     Rule {
         name: "ostler-server",

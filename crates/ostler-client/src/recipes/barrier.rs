@@ -8,6 +8,8 @@
 //! once as were asked for; `leave` returns when all have left or died. **Not**: a member that dies between the others'
 //! coming and their entering may leave them waiting for another; wait for a while only.
 
+use std::time::Duration;
+
 use super::common::{again, ensure, ensure_kept, guid, is_passing, join, pause, remove, unless};
 use crate::{ANY_VERSION, Client, Code, CreateMode, Error, EventType};
 
@@ -45,9 +47,18 @@ impl Barrier {
             watch.await?;
         }
     }
+
+    /// The same for a while; whether it does not stand.
+    pub async fn wait_within(&self, time: Duration) -> Result<bool, Error> {
+        match tokio::time::timeout(time, self.wait()).await {
+            Ok(passed) => passed.map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
 }
 
-/// A barrier at which members begin and end together.
+/// A barrier at which members begin and end together. A future of `enter` or `leave` that is dropped leaves the member
+/// where it was: it may be asked for again, or the barrier be dropped, which takes the member away.
 #[derive(Debug)]
 pub struct DoubleBarrier {
     client: Client,
@@ -88,6 +99,20 @@ impl DoubleBarrier {
                 return Ok(());
             }
         }
+    }
+
+    /// The same for a while; whether all were there. Who gives up goes away, though others may have counted it.
+    pub async fn enter_within(&mut self, time: Duration) -> Result<bool, Error> {
+        if let Ok(entered) = tokio::time::timeout(time, self.enter()).await {
+            return entered.map(|()| true);
+        }
+        let ready = join(&self.path, READY);
+        if again(&self.client, || self.client.exists(&ready)).await?.is_some() {
+            return Ok(true);
+        }
+        remove(&self.client, &join(&self.path, &self.name)).await?;
+        self.entered = false;
+        Ok(false)
     }
 
     /// Waits until all members have left.

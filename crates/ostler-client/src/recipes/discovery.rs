@@ -1,8 +1,6 @@
 //! Services that are found by name: providers register, consumers keep a list and choose from it.
 //!
-//! **Layouts**: plain, `<base>/<service>/<id>`, data `host:port weight`; Dubbo's, `/dubbo/<service>/providers/<url>` and
-//! `…/consumers/<url>`, the URL percent-encoded; Curator's service discovery, `<base>/<service>/<id>`, data JSON. All
-//! ephemeral.
+//! **Layouts**: plain, Dubbo's, and that of Curator's service discovery; see [`Layout`]. All ephemeral.
 //!
 //! **Guarantees**: a provider that dies is off the lists when its session expires; the consumer's list outlives
 //! connection and session; a provider that fails several times in a row is set aside for a time that doubles, and tried
@@ -10,15 +8,15 @@
 //! between leaving the list and returning.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::cache::{Cache, CacheEvent, CachedNode, Scope};
-use super::common::{ensure, join};
+use super::common::ensure;
 use super::group::{Group, Membership};
+use super::layout::{Instance, Layout, percent_encode};
 use crate::driver::Random;
 use crate::{Client, Error};
 
@@ -27,116 +25,6 @@ const FAILURES: u32 = 3;
 /// For so long the first time.
 const FIRST_ASIDE: Duration = Duration::from_secs(1);
 const LONGEST_ASIDE: Duration = Duration::from_secs(60);
-
-/// How a registry lies in the tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layout {
-    /// Below a base path, data as text.
-    Plain(String),
-    /// Below `/dubbo`.
-    Dubbo,
-    /// That of Curator's service discovery, below a base path.
-    Curator(String),
-}
-
-/// One provider of a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    /// Its name within the service.
-    pub id: String,
-    /// A host name or address.
-    pub address: String,
-    /// A port.
-    pub port: u16,
-    /// How much of the work it takes, compared with others; 0 is none.
-    pub weight: u32,
-}
-
-impl Instance {
-    /// A provider of the usual weight, 100.
-    #[must_use]
-    pub fn new(id: &str, address: &str, port: u16) -> Self {
-        Self { id: id.to_owned(), address: address.to_owned(), port, weight: 100 }
-    }
-}
-
-impl Layout {
-    fn providers(&self, service: &str) -> String {
-        match self {
-            Self::Plain(base) | Self::Curator(base) => join(base, service),
-            Self::Dubbo => format!("/dubbo/{service}/providers"),
-        }
-    }
-
-    /// The name and the data of an instance's znode.
-    fn encode(&self, service: &str, instance: &Instance) -> (String, String) {
-        let Instance { id, address, port, weight } = instance;
-        match self {
-            Self::Plain(_) => (id.clone(), format!("{address}:{port} {weight}")),
-            Self::Dubbo => {
-                let url = format!("dubbo://{address}:{port}/{service}?application={id}&weight={weight}");
-                (percent_encode(&url), address.clone())
-            }
-            Self::Curator(_) => {
-                let json = format!(
-                    "{{\"name\":{},\"id\":{},\"address\":{},\"port\":{port},\"sslPort\":null,\"payload\":null,\
-                     \"registrationTimeUTC\":0,\"serviceType\":\"DYNAMIC\",\"uriSpec\":null,\"enabled\":true,\
-                     \"weight\":{weight}}}",
-                    json_text(service),
-                    json_text(id),
-                    json_text(address)
-                );
-                (id.clone(), json)
-            }
-        }
-    }
-
-    /// The instance of a znode; `None` for what is not understood, or not enabled.
-    fn decode(&self, name: &str, data: &[u8]) -> Option<Instance> {
-        match self {
-            Self::Plain(_) => {
-                let text = std::str::from_utf8(data).ok()?;
-                let mut words = text.split_whitespace();
-                let (address, port) = words.next()?.rsplit_once(':')?;
-                let weight = words.next().map_or(Some(100), |word| word.parse().ok())?;
-                Some(Instance {
-                    id: name.to_owned(),
-                    address: address.to_owned(),
-                    port: port.parse().ok()?,
-                    weight,
-                })
-            }
-            Self::Dubbo => {
-                let url = percent_decode(name)?;
-                let (_, rest) = url.split_once("://")?;
-                let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-                let (address, port) = place.split('/').next()?.rsplit_once(':')?;
-                let parameter =
-                    |key: &str| query.split('&').find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
-                if parameter("enabled") == Some("false") || parameter("disabled") == Some("true") {
-                    return None;
-                }
-                let weight = parameter("weight").map_or(Some(100), |weight| weight.parse().ok())?;
-                Some(Instance {
-                    id: name.to_owned(),
-                    address: address.to_owned(),
-                    port: port.parse().ok()?,
-                    weight,
-                })
-            }
-            Self::Curator(_) => {
-                let text = std::str::from_utf8(data).ok()?;
-                if json_field(text, "enabled") == Some("false") {
-                    return None;
-                }
-                let address = json_field(text, "address")?.trim_matches('"').to_owned();
-                let port = json_field(text, "port")?.parse().ok()?;
-                let weight = json_field(text, "weight").and_then(|weight| weight.parse().ok()).unwrap_or(100);
-                Some(Instance { id: name.to_owned(), address, port, weight })
-            }
-        }
-    }
-}
 
 /// Where providers register.
 #[derive(Debug, Clone)]
@@ -329,80 +217,9 @@ impl Balancer {
     }
 }
 
-fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String does not fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
-}
-
-fn percent_decode(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        out.push(match byte {
-            b'%' => {
-                let digits = [bytes.next()?, bytes.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            b'+' => b' ',
-            other => other,
-        });
-    }
-    String::from_utf8(out).ok()
-}
-
-fn json_text(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if u32::from(c) < 0x20 => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// A field of a flat JSON object whose value is a number, a word, or a text without escapes: as Curator writes them.
-fn json_field<'a>(json: &'a str, field: &str) -> Option<&'a str> {
-    let at = json.find(&format!("\"{field}\""))? + field.len() + 2;
-    let value = json[at..].trim_start().strip_prefix(':')?.trim_start();
-    let end = if let Some(text) = value.strip_prefix('"') {
-        text.find('"')? + 2
-    } else {
-        value.find([',', '}', ' ', '\n'])?
-    };
-    Some(&value[..end])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_layout_reads_what_it_writes() {
-        for layout in [Layout::Plain("/s".into()), Layout::Dubbo, Layout::Curator("/s".into())] {
-            let instance = Instance { weight: 7, ..Instance::new("a-1", "10.0.0.1", 80) };
-            let (name, data) = layout.encode("org.x.Y", &instance);
-            assert!(!name.contains('/'));
-            let read = layout.decode(&name, data.as_bytes()).unwrap();
-            assert_eq!((read.address.as_str(), read.port, read.weight), ("10.0.0.1", 80, 7), "{layout:?}");
-            assert_eq!(layout.decode("x", b"\xff\x00nonsense"), None);
-        }
-        let dubbo = "dubbo%3A%2F%2F192.168.0.2%3A20880%2Fcom.x.Demo%3Fanyhost%3Dtrue%26version%3D1";
-        let read = Layout::Dubbo.decode(dubbo, b"").unwrap();
-        assert_eq!((read.address.as_str(), read.port, read.weight), ("192.168.0.2", 20880, 100));
-    }
 
     #[tokio::test(start_paused = true)]
     async fn who_fails_is_set_aside_and_comes_back() {

@@ -7,6 +7,8 @@
 //! not starve. No herd: a writer waits for the one right ahead, a reader for the last writer ahead. **Not**: not
 //! reentrant, and a reader does not become a writer.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::lock::{LockGuard, contend};
@@ -42,9 +44,18 @@ impl ReadWriteLock {
         contend(&self.client, &self.path, READ, &self.id, |name| name.contains(WRITE)).await
     }
 
+    /// The same for a while; `None` when the time is up.
+    pub async fn read_within(&self, time: Duration) -> Result<Option<LockGuard>, Error> {
+        tokio::time::timeout(time, self.read()).await.ok().transpose()
+    }
+
     /// Waits until nobody is ahead. Dropping the future gives up the place.
     pub async fn write(&self) -> Result<LockGuard, Error> {
         contend(&self.client, &self.path, WRITE, &self.id, |name| name.contains(READ) || name.contains(WRITE))
             .await
+    }
+    /// The same for a while; `None` when the time is up.
+    pub async fn write_within(&self, time: Duration) -> Result<Option<LockGuard>, Error> {
+        tokio::time::timeout(time, self.write()).await.ok().transpose()
     }
 }

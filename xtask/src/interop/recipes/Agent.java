@@ -2,6 +2,7 @@
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
@@ -9,6 +10,9 @@ import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
 import org.apache.curator.framework.recipes.leader.LeaderLatch;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
 import org.apache.curator.retry.RetryNTimes;
+import org.apache.curator.x.discovery.ServiceDiscovery;
+import org.apache.curator.x.discovery.ServiceDiscoveryBuilder;
+import org.apache.curator.x.discovery.ServiceInstance;
 
 public class Agent {
     static final int MEMBERS = 4;
@@ -24,6 +28,7 @@ public class Agent {
             case "lock" -> lock(client, directory, count);
             case "elect" -> elect(client, directory, id, count);
             case "barrier" -> barrier(client, directory, id, count);
+            case "discover" -> discover(client, directory, id, count);
             default -> throw new IllegalArgumentException(args[1]);
         }
         client.close();
@@ -70,9 +75,42 @@ public class Agent {
             if (!barrier.enter(60, TimeUnit.SECONDS) || noted(directory, "in-" + round + "-") != MEMBERS) {
                 throw new IllegalStateException("entered before all were there");
             }
+            // Nobody leaves before all are in: a member of Curator's that is still on its way in waits for ever then.
+            Files.createFile(directory.resolve("entered-" + round + "-" + id));
+            while (noted(directory, "entered-" + round + "-") < MEMBERS) {
+                Thread.sleep(1);
+            }
             Files.createFile(directory.resolve("out-" + round + "-" + id));
             if (!barrier.leave(60, TimeUnit.SECONDS) || noted(directory, "out-" + round + "-") != MEMBERS) {
                 throw new IllegalStateException("left before all had left");
+            }
+        }
+    }
+
+    /** Registers, and waits until all members see all members, round by round. */
+    @SuppressWarnings("rawtypes")
+    static void discover(CuratorFramework client, Path directory, String id, int count) throws Exception {
+        for (int round = 0; round < count; round++) {
+            String service = "service-" + round;
+            ServiceInstance<Map> self = ServiceInstance.<Map>builder()
+                    .name(service).id(id).address(id + ".example").port(8000).payload(Map.of("zone", "z-" + id)).build();
+            try (ServiceDiscovery<Map> discovery = ServiceDiscoveryBuilder.builder(Map.class)
+                    .client(client).basePath("/interop/services").thisInstance(self).build()) {
+                discovery.start();
+                while (discovery.queryForInstances(service).size() < MEMBERS) {
+                    Thread.sleep(5);
+                }
+                for (ServiceInstance<Map> found : discovery.queryForInstances(service)) {
+                    String name = found.getId();
+                    if (!found.getName().equals(service) || !found.getAddress().equals(name + ".example")
+                            || found.getPort() != 8000 || !found.getPayload().get("zone").equals("z-" + name)) {
+                        throw new IllegalStateException(found.toString());
+                    }
+                }
+                Files.createFile(directory.resolve("saw-" + round + "-" + id));
+                while (noted(directory, "saw-" + round + "-") < MEMBERS) {
+                    Thread.sleep(5);
+                }
             }
         }
     }

@@ -80,6 +80,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     );
     agents.together(&address, scratch.path(), members("barrier", 20).as_flattened())?;
     println!("  double barrier: 20 rounds of 4 members, 2 of each (Ostler, Curator)");
+    agents.together(&address, scratch.path(), members("discover", 20).as_flattened())?;
+    println!("  discovery: 20 services of 4 providers, 2 of each (Ostler, Curator), all seen by all");
 
     let values = 500;
     agents.together(&address, scratch.path(), &[job("kazoo", "put", "python".to_owned(), values)])?;
@@ -174,6 +176,12 @@ impl Agents {
 fn install_curator(sources: &Path) -> Result<(String, PathBuf)> {
     let home = scratch::keep_dir()?.join(format!("curator-{CURATOR}"));
     std::fs::create_dir_all(&home)?;
+    let dependency = |artifact| {
+        format!(
+            "<dependency><groupId>org.apache.curator</groupId><artifactId>{artifact}</artifactId>\
+             <version>{CURATOR}</version></dependency>"
+        )
+    };
     let jars = home.join("lib");
     let classpath = format!("{}/*", jars.display());
     if !home.join("complete").exists() {
@@ -183,8 +191,8 @@ fn install_curator(sources: &Path) -> Result<(String, PathBuf)> {
             format!(
                 "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
                  <groupId>ostler</groupId><artifactId>curator</artifactId><version>1</version><dependencies>\
-                 <dependency><groupId>org.apache.curator</groupId><artifactId>curator-recipes</artifactId>\
-                 <version>{CURATOR}</version></dependency></dependencies></project>\n"
+                 {}</dependencies></project>\n",
+                ["curator-recipes", "curator-x-discovery"].map(dependency).concat()
             ),
         )?;
         let status = Command::new("mvn")
