@@ -136,7 +136,7 @@ struct InFlight {
     id: Option<RequestId>,
     xid: i32,
     op: OpCode,
-    wish: Option<Wish>,
+    wish: Option<Box<Wish>>,
     sent_at: Duration,
 }
 
@@ -146,7 +146,7 @@ struct Queued {
     id: RequestId,
     op: OpCode,
     body: Vec<u8>,
-    wish: Option<Wish>,
+    wish: Option<Box<Wish>>,
 }
 
 /// Credentials, and who waits for the answer to them.
@@ -287,7 +287,7 @@ impl Session {
     pub fn submit(&mut self, now: Duration, request: &Request) -> Result<RequestId, Error> {
         request.check()?;
         let wish = match request {
-            Request::Read(read) => Wish::of(read),
+            Request::Read(read) => Wish::of(read).map(Box::new),
             Request::Write(_) => None,
         };
         self.enqueue(now, request.op(), wish, |out| request.encode(out))
@@ -412,7 +412,7 @@ impl Session {
         &mut self,
         now: Duration,
         op: OpCode,
-        wish: Option<Wish>,
+        wish: Option<Box<Wish>>,
         body: impl FnOnce(&mut Vec<u8>),
     ) -> Result<RequestId, Error> {
         self.check_open()?;

@@ -67,6 +67,7 @@ pub fn start(out: &mut Vec<u8>) -> usize {
 }
 
 /// Writes the length of the frame that was begun at `at`.
+#[inline]
 pub fn finish(out: &mut [u8], at: usize) {
     let length = i32::try_from(out.len() - at - 4).expect("what we send is far below 2 GiB");
     out[at..at + 4].copy_from_slice(&length.to_be_bytes());

@@ -50,6 +50,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes exactly `n` bytes.
+    #[inline]
     pub fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], DecodeError> {
         if n > self.remaining() {
             return Err(DecodeError::end(what, self.at, n, self.remaining()));
@@ -57,6 +58,14 @@ impl<'a> Reader<'a> {
         let taken = &self.bytes[self.at..self.at + n];
         self.at += n;
         Ok(taken)
+    }
+
+    /// The next `N` bytes; `None`, and nothing is taken, if they are not all there.
+    #[inline]
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let taken = self.bytes[self.at..].first_chunk()?;
+        self.at += N;
+        Some(taken)
     }
 
     /// One byte.
@@ -70,18 +79,21 @@ impl<'a> Reader<'a> {
     }
 
     /// A 32-bit integer.
+    #[inline]
     pub fn int(&mut self, what: &'static str) -> Result<i32, DecodeError> {
         let bytes = self.take(4, what)?;
         Ok(i32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
     /// A 64-bit integer.
+    #[inline]
     pub fn long(&mut self, what: &'static str) -> Result<i64, DecodeError> {
         let b = self.take(8, what)?;
         Ok(i64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]))
     }
 
     /// A buffer; `None` is null (length -1).
+    #[inline]
     pub fn buffer(&mut self, what: &'static str) -> Result<Option<&'a [u8]>, DecodeError> {
         let at = self.at;
         let length = self.int(what)?;

@@ -19,6 +19,29 @@ pub fn is_valid(path: &str) -> bool {
     if names.is_empty() {
         return true;
     }
+    // Bytes and dots of the name so far.
+    let (mut length, mut dots) = (0_usize, 0_usize);
+    for byte in names.bytes() {
+        match byte {
+            b'/' if is_no_name(length, dots) => return false,
+            b'/' => (length, dots) = (0, 0),
+            b' '..=b'~' => {
+                length += 1;
+                dots += usize::from(byte == b'.');
+            }
+            _ => return is_valid_beyond_ascii(names),
+        }
+    }
+    !is_no_name(length, dots)
+}
+
+/// Empty, `.` or `..`.
+fn is_no_name(length: usize, dots: usize) -> bool {
+    length <= 2 && dots == length
+}
+
+#[cold]
+fn is_valid_beyond_ascii(names: &str) -> bool {
     names.split('/').all(|name| !name.is_empty() && name != "." && name != "..")
         && names.chars().all(is_allowed)
 }

@@ -50,7 +50,37 @@ impl Stat {
     }
 
     /// Reads the record.
+    #[inline]
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        // Mostly all of it is there, and one look at the length will do.
+        match reader.array::<{ Self::LEN }>() {
+            Some(bytes) => Ok(Self::of_bytes(bytes)),
+            None => Self::decode_piece_by_piece(reader),
+        }
+    }
+
+    #[inline]
+    fn of_bytes(bytes: &[u8; Self::LEN]) -> Self {
+        let int = |at: usize| i32::from_be_bytes(*bytes[at..].first_chunk().expect("within the record"));
+        let long = |at: usize| i64::from_be_bytes(*bytes[at..].first_chunk().expect("within the record"));
+        Self {
+            czxid: long(0),
+            mzxid: long(8),
+            ctime: long(16),
+            mtime: long(24),
+            version: int(32),
+            cversion: int(36),
+            aversion: int(40),
+            ephemeral_owner: long(44),
+            data_length: int(52),
+            num_children: int(56),
+            pzxid: long(60),
+        }
+    }
+
+    /// Says what is missing of a record that is cut off.
+    #[cold]
+    fn decode_piece_by_piece(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             czxid: reader.long("stat.czxid")?,
             mzxid: reader.long("stat.mzxid")?,

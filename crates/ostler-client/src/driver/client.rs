@@ -160,7 +160,8 @@ impl Client {
 
     // ---- reading ----
 
-    /// Data and Stat of a znode.
+    /// Data and Stat of a znode. Data that came together with other answers share their memory, up to 64 KiB: copy what
+    /// is to be kept for long.
     pub fn get_data(&self, path: &str) -> Reply<(Bytes, Stat)> {
         self.plain_read(PlainRead::GetData, path, data)
     }

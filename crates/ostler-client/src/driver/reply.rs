@@ -19,7 +19,7 @@ pub(crate) type Shape<T> = fn(Result<Response, Error>, &Chroot, Option<Hold>) ->
 
 enum Inner {
     /// It was not even sent.
-    Refused(Error),
+    Refused(Box<Error>),
     Waiting(SlotKey),
     Done,
 }
@@ -31,16 +31,17 @@ pub struct Reply<T> {
     shared: Arc<Shared>,
     inner: Inner,
     shape: Shape<T>,
-    hold: Option<Hold>,
+    /// Few have one, and a reply that is moved about is to be small.
+    hold: Option<Box<Hold>>,
 }
 
 impl<T> Reply<T> {
     pub(crate) fn waiting(shared: Arc<Shared>, slot: SlotKey, shape: Shape<T>, hold: Option<Hold>) -> Self {
-        Self { shared, inner: Inner::Waiting(slot), shape, hold }
+        Self { shared, inner: Inner::Waiting(slot), shape, hold: hold.map(Box::new) }
     }
 
     pub(crate) fn refused(shared: Arc<Shared>, error: Error, shape: Shape<T>) -> Self {
-        Self { shared, inner: Inner::Refused(error), shape, hold: None }
+        Self { shared, inner: Inner::Refused(Box::new(error)), shape, hold: None }
     }
 }
 
@@ -50,7 +51,7 @@ impl<T> Future for Reply<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let answer = match std::mem::replace(&mut this.inner, Inner::Done) {
-            Inner::Refused(error) => Err(error),
+            Inner::Refused(error) => Err(*error),
             Inner::Waiting(slot) => {
                 let answer = this.shared.lock().poll_slot(slot, cx.waker());
                 let Some(answer) = answer else {
@@ -61,7 +62,7 @@ impl<T> Future for Reply<T> {
             }
             Inner::Done => Err(Error::new(ErrorKind::Misuse, "polled after it was ready")),
         };
-        Poll::Ready((this.shape)(answer, &this.shared.chroot, this.hold.take()))
+        Poll::Ready((this.shape)(answer, &this.shared.chroot, this.hold.take().map(|hold| *hold)))
     }
 }
 

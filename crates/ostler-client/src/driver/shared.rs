@@ -51,6 +51,17 @@ impl Slots {
         self.slots[key] = Slot::Free;
         self.free.push(key);
     }
+
+    fn fill(&mut self, key: SlotKey, result: Result<Response, Error>, wakers: &mut Vec<Waker>) {
+        match &mut self.slots[key] {
+            Slot::Waiting(waker) => {
+                wakers.extend(waker.take());
+                self.slots[key] = Slot::Done(result);
+            }
+            Slot::Abandoned => self.release(key),
+            Slot::Free | Slot::Done(_) => debug_assert!(false, "a slot is answered once"),
+        }
+    }
 }
 
 /// A request that the session has.
@@ -163,6 +174,21 @@ impl Core {
         self.slots.slots.len()
     }
 
+    /// Bytes came. Plain answers go straight to whoever waits for them; the rest is for
+    /// [`take_outcomes`](Self::take_outcomes), under the same lock or a later one.
+    pub(crate) fn on_bytes(&mut self, now: Duration, bytes: &[u8], wakers: &mut Vec<Waker>) {
+        let Self { session, slots, pending, .. } = self;
+        let mut answered = |id: RequestId, result| match pending.front() {
+            Some(first) if first.id == id => {
+                let slot = first.slot;
+                pending.pop_front();
+                slots.fill(slot, result, wakers);
+            }
+            _ => debug_assert!(false, "an answer to nobody: {id:?}"),
+        };
+        session.handle_bytes_with(now, bytes, Some(&mut answered));
+    }
+
     /// Hands out what the session has to tell. The text if it wants to hang up.
     pub(crate) fn take_outcomes(&mut self, wakers: &mut Vec<Waker>) -> Option<&'static str> {
         while let Some(output) = self.session.poll_outcome() {
@@ -194,11 +220,7 @@ impl Core {
                 self.session.forget_watch(self.now, &path, kind);
             }
         }
-        match std::mem::replace(&mut self.slots.slots[key], Slot::Done(completion.result)) {
-            Slot::Waiting(waker) => wakers.extend(waker),
-            Slot::Abandoned => self.slots.release(key),
-            Slot::Free | Slot::Done(_) => debug_assert!(false, "a slot is answered once"),
-        }
+        self.slots.fill(key, completion.result, wakers);
     }
 
     fn on_event(&mut self, event: Event, wakers: &mut Vec<Waker>) {

@@ -169,7 +169,7 @@ impl Task {
                     return Poll::Ready("the server closed the connection".to_owned());
                 }
                 Poll::Ready(Ok(())) => {
-                    self.shared.lock().session.handle_bytes(now, buffer.filled());
+                    self.shared.lock().on_bytes(now, buffer.filled(), &mut self.wakers);
                     continue;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(error.to_string()),

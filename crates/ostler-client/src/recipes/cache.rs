@@ -241,7 +241,8 @@ impl Keeper {
             Err(error) => return Err(error),
         };
         let known = self.lock().get(path).map(|node| node.stat);
-        let node = CachedNode { data, stat };
+        // A copy: what came together shares its memory, and would be kept as a whole.
+        let node = CachedNode { data: Bytes::copy_from_slice(&data), stat };
         match known {
             Some(known) if known.czxid != stat.czxid => {
                 self.take_out_subtree(path);

@@ -5,14 +5,18 @@ use ostler_wire::client::reply::ReplyHeader;
 use ostler_wire::jute::Reader;
 
 use super::{
-    Auth, Code, ConnectRequest, ConnectResponse, Duration, Ending, Error, ErrorKind, Event, InFlight, OpCode,
-    Output, Read, Response, Session, SessionId, State, Wish, Xid, encode, encode_auth, frame,
+    Auth, Bytes, Code, ConnectRequest, ConnectResponse, Duration, Ending, Error, ErrorKind, Event, InFlight,
+    OpCode, Output, Read, RequestId, Response, Session, SessionId, State, Wish, Xid, encode, encode_auth,
+    frame,
 };
 
 /// However long the timeout: a server hears of an idle client at least this often.
 const MAX_PING_INTERVAL: Duration = Duration::from_secs(10);
 /// A ping is sent this much early when there was nothing to send for longer.
 const PING_SLACK: Duration = Duration::from_secs(1);
+/// Data of answers that came together share the memory of what came, if that is not more than this; whoever keeps one
+/// of them keeps that much.
+const MAX_SHARED_BYTES: usize = 64 << 10;
 
 impl Session {
     /// A connection was made: the handshake goes out.
@@ -47,6 +51,15 @@ impl Session {
 
     /// Bytes arrived.
     pub fn handle_bytes(&mut self, now: Duration, bytes: &[u8]) {
+        self.handle_bytes_with(now, bytes, None::<&mut fn(RequestId, Result<Response, Error>)>);
+    }
+
+    /// The same, but answers are handed to `direct` instead of becoming outputs, as long as no other output is before
+    /// them and they are of requests that ask for no watch. It spares them a way through a queue.
+    pub fn handle_bytes_with<F>(&mut self, now: Duration, bytes: &[u8], mut direct: Option<&mut F>)
+    where
+        F: FnMut(RequestId, Result<Response, Error>),
+    {
         if self.hanging_up || !matches!(self.state, State::Handshaking | State::Connected) {
             return;
         }
@@ -58,11 +71,14 @@ impl Session {
             kept.extend_from_slice(bytes);
         }
         let input = if joined { &kept[..] } else { bytes };
+        let whole = self.are_several(input).then(|| Bytes::copy_from_slice(input));
+        let input = whole.as_deref().unwrap_or(input);
         let mut at = 0;
         while !self.hanging_up && matches!(self.state, State::Handshaking | State::Connected) {
             match frame::head(&input[at..], self.options.max_frame_bytes) {
                 frame::Head::Frame { len } => {
-                    self.on_frame(now, &input[at + 4..at + 4 + len]);
+                    let payload = &input[at + 4..at + 4 + len];
+                    self.on_frame(now, payload, whole.as_ref(), direct.as_deref_mut());
                     at += 4 + len;
                 }
                 frame::Head::Partial { .. } => break,
@@ -190,7 +206,18 @@ impl Session {
         self.outputs.push_back(Output::Disconnect(why));
     }
 
-    fn on_frame(&mut self, now: Duration, payload: &[u8]) {
+    /// Whether many answers came at once, so that one copy of all is cheaper than one of each.
+    fn are_several(&self, input: &[u8]) -> bool {
+        const MANY: usize = 4;
+        let is_small = |len: usize| (4 + len) * MANY <= input.len();
+        input.len() <= MAX_SHARED_BYTES
+            && matches!(frame::head(input, self.options.max_frame_bytes), frame::Head::Frame { len } if is_small(len))
+    }
+
+    fn on_frame<F>(&mut self, now: Duration, payload: &[u8], whole: Option<&Bytes>, direct: Option<&mut F>)
+    where
+        F: FnMut(RequestId, Result<Response, Error>),
+    {
         let mut reader = Reader::new(payload);
         if self.state == State::Handshaking {
             match ConnectResponse::decode(&mut reader) {
@@ -218,7 +245,7 @@ impl Session {
                 }
             }
             Xid::AUTH => self.on_auth_reply(header),
-            _ => self.on_reply(header, &mut reader),
+            _ => self.on_reply(header, &mut reader, whole, direct),
         }
     }
 
@@ -269,7 +296,15 @@ impl Session {
         self.queued_bytes = 0;
     }
 
-    fn on_reply(&mut self, header: ReplyHeader, reader: &mut Reader<'_>) {
+    fn on_reply<F>(
+        &mut self,
+        header: ReplyHeader,
+        reader: &mut Reader<'_>,
+        whole: Option<&Bytes>,
+        direct: Option<&mut F>,
+    ) where
+        F: FnMut(RequestId, Result<Response, Error>),
+    {
         let Some(request) = self.in_flight.pop_front() else {
             self.hang_up("a reply to nothing arrived");
             return;
@@ -292,7 +327,7 @@ impl Session {
             return;
         }
         let result = match header.err {
-            0 => match Response::decode(request.op, reader) {
+            0 => match Response::decode_shared(request.op, reader, whole) {
                 Ok(response) => Ok(response),
                 Err(_) => {
                     self.in_flight.push_front(request);
@@ -302,8 +337,23 @@ impl Session {
             },
             err => Err(Error::from_wire(err)),
         };
+        if let (Some(direct), Some(id), None) = (direct, request.id, &request.wish)
+            && self.outputs.is_empty()
+        {
+            direct(id, result);
+        } else {
+            self.on_result(request, header, result);
+        }
+        if header.err == Code::SessionClosedRequireSaslAuth.to_int() {
+            self.end(Ending::AuthFailed);
+            self.outputs.push_back(Output::Disconnect("the server wants credentials first"));
+        }
+    }
+
+    /// What a reply changes besides, and the word to whoever asked.
+    fn on_result(&mut self, request: InFlight, header: ReplyHeader, result: Result<Response, Error>) {
         if let Some(wish) = request.wish {
-            let removed = match &wish {
+            let removed = match &*wish {
                 Wish::Remove(path, kind) if header.err == 0 => Some((path.clone(), *kind)),
                 Wish::Remove(..)
                 | Wish::Exists(_)
@@ -311,17 +361,13 @@ impl Session {
                 | Wish::Child(_)
                 | Wish::Persistent(..) => None,
             };
-            self.watches.on_reply(wish, header.err);
+            self.watches.on_reply(*wish, header.err);
             if let Some((path, kind)) = removed {
                 self.emit(Event::WatchesRemoved { kind, path });
             }
         }
         if let Some(id) = request.id {
             self.complete(id, Some(header.zxid), result);
-        }
-        if header.err == Code::SessionClosedRequireSaslAuth.to_int() {
-            self.end(Ending::AuthFailed);
-            self.outputs.push_back(Output::Disconnect("the server wants credentials first"));
         }
     }
 }

@@ -432,3 +432,70 @@ fn xids_wrap_to_one() {
     session.next_xid = i32::MAX;
     assert_eq!((session.take_xid(), session.take_xid()), (i32::MAX, 1));
 }
+
+/// An answer to getData.
+fn data_frame(xid: i32, data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    ostler_wire::client::reply::encode_frame(xid, Zxid(7), &mut out, |out| {
+        out.put_buffer(Some(data));
+        ostler_wire::Stat { version: xid, ..Default::default() }.encode(out);
+    });
+    out
+}
+
+#[test]
+fn answers_that_come_together_share_memory_and_are_right() {
+    // However the network cuts them.
+    for cut in [1, 50, 500, 1000, 1801, 3000] {
+        let mut session = connected();
+        let mut bytes = Vec::new();
+        for xid in 1..=20 {
+            session.submit_plain_read(secs(2), PlainRead::GetData, "", "/x").unwrap();
+            bytes.extend(data_frame(xid, &vec![u8::try_from(xid).unwrap(); 90]));
+        }
+        drain(&mut session);
+        for piece in bytes.chunks(cut) {
+            session.handle_bytes(secs(3), piece);
+        }
+        let mut places = Vec::new();
+        for (output, xid) in drain(&mut session).1.into_iter().zip(1..) {
+            match output {
+                Output::Completed(Completion {
+                    result: Ok(Response::Data { data: Some(data), stat }),
+                    ..
+                }) => {
+                    assert_eq!((&data[..], stat.version), (&[u8::try_from(xid).unwrap(); 90][..], xid));
+                    places.push(data.as_ptr() as usize);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(places.len(), 20);
+        let apart = 4 + 16 + 4 + 90 + ostler_wire::Stat::LEN;
+        let together = places.windows(2).filter(|pair| pair[1].abs_diff(pair[0]) == apart).count();
+        if cut >= 1000 {
+            assert!(together > 10, "{cut}: {together}");
+        }
+    }
+}
+
+#[test]
+fn direct_answers_overtake_nothing() {
+    let mut session = connected();
+    for path in ["/a", "/b"] {
+        session.submit_plain_read(secs(2), PlainRead::GetData, "", path).unwrap();
+    }
+    session.submit(secs(2), &Request::get_data("/c", true)).unwrap();
+    session.submit_plain_read(secs(2), PlainRead::GetData, "", "/d").unwrap();
+    drain(&mut session);
+    let mut direct = Vec::new();
+    let bytes: Vec<u8> = (1..=4).flat_map(|xid| data_frame(xid, b"x")).collect();
+    let mut sink = |id: RequestId, result: Result<Response, Error>| {
+        assert!(result.is_ok());
+        direct.push(id.0);
+    };
+    session.handle_bytes_with(secs(3), &bytes, Some(&mut sink));
+    // The third asked for a watch, which is for the queue, and the fourth is behind it.
+    assert_eq!(direct, [0, 1]);
+    assert_eq!(kinds(&drain(&mut session).1), [(2, None), (3, None)]);
+}

@@ -37,9 +37,14 @@ impl RawAcl {
 }
 
 /// Appends a whole frame: a header, and what `body` appends.
+#[inline]
 pub fn encode_frame(xid: i32, op: OpCode, out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
-    let at = frame::start(out);
-    RequestHeader { xid, op: op.to_int() }.encode(out);
+    // In one piece: this is done for every request.
+    let at = out.len();
+    let mut head = [0; 4 + RequestHeader::LEN];
+    head[4..8].copy_from_slice(&xid.to_be_bytes());
+    head[8..].copy_from_slice(&op.to_int().to_be_bytes());
+    out.extend_from_slice(&head);
     body(out);
     frame::finish(out, at);
 }

@@ -21,6 +21,9 @@ pub struct RequestHeader {
 }
 
 impl RequestHeader {
+    /// Encoded bytes.
+    pub const LEN: usize = 8;
+
     /// Reads the record.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self { xid: reader.int("request.xid")?, op: reader.int("request.type")? })

@@ -30,6 +30,7 @@ impl ReplyHeader {
     }
 
     /// Reads the record.
+    #[inline]
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             xid: reader.int("reply.xid")?,

@@ -63,6 +63,15 @@ pub enum MultiResult {
 impl Response {
     /// Reads the body of a reply. Bytes behind it are ignored.
     pub fn decode(op: OpCode, reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::decode_shared(op, reader, None)
+    }
+
+    /// The same, but the data of a znode are a slice of `whole`, within which the reader reads, and no copy.
+    pub fn decode_shared(
+        op: OpCode,
+        reader: &mut Reader<'_>,
+        whole: Option<&Bytes>,
+    ) -> Result<Self, DecodeError> {
         Ok(match op {
             OpCode::Create => Self::Path(text(reader, "path")?),
             OpCode::Create2 | OpCode::CreateContainer | OpCode::CreateTtl => {
@@ -70,8 +79,11 @@ impl Response {
             }
             OpCode::Exists | OpCode::SetData | OpCode::SetAcl => Self::Stat(Stat::decode(reader)?),
             OpCode::GetData | OpCode::Reconfig => {
-                let (data, stat) = data_and_stat(reader)?;
-                Self::Data { data, stat }
+                let data = reader.buffer("data")?.map(|data| match whole {
+                    Some(whole) => whole.slice_ref(data),
+                    None => Bytes::copy_from_slice(data),
+                });
+                Self::Data { data, stat: Stat::decode(reader)? }
             }
             OpCode::GetChildren => Self::Children { names: names(reader)?, stat: None },
             OpCode::GetChildren2 => {
@@ -127,8 +139,8 @@ fn decode_multi(reader: &mut Reader<'_>) -> Result<Vec<MultiResult>, DecodeError
             }
             Some(OpCode::SetData) => MultiResult::Stat(Stat::decode(reader)?),
             Some(OpCode::GetData) => {
-                let (data, stat) = data_and_stat(reader)?;
-                MultiResult::Data { data, stat }
+                let data = reader.buffer("data")?.map(Bytes::copy_from_slice);
+                MultiResult::Data { data, stat: Stat::decode(reader)? }
             }
             Some(OpCode::GetChildren) => MultiResult::Children(names(reader)?),
             _ => return Err(DecodeError::unknown("multi.type", at, i64::from(header.op))),
@@ -142,10 +154,6 @@ fn text(reader: &mut Reader<'_>, what: &'static str) -> Result<String, DecodeErr
 
 fn names(reader: &mut Reader<'_>) -> Result<Vec<String>, DecodeError> {
     Ok(reader.strings("children")?.unwrap_or_default())
-}
-
-fn data_and_stat(reader: &mut Reader<'_>) -> Result<(Option<Bytes>, Stat), DecodeError> {
-    Ok((reader.buffer("data")?.map(Bytes::copy_from_slice), Stat::decode(reader)?))
 }
 
 #[cfg(test)]
