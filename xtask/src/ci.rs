@@ -59,7 +59,7 @@ const STAGES: [Stage; 14] = [
 ];
 
 /// What only `--all` and `--only` run: real ensembles, whose elections and clients a busy machine can starve.
-const WITH_ALL: [&str; 4] = ["ensemble", "migrate", "shell", "chaos"];
+const WITH_ALL: [&str; 3] = ["ensemble", "migrate", "chaos"];
 
 /// Runs all stages and prints the table.
 pub(crate) fn run(options: &Options) -> Result<()> {
