@@ -62,5 +62,5 @@ fn every_replay_in_the_table_is_there() {
         assert!(!name.starts_with("zk_") || listed.contains(&name), "{name} is not in the table");
     }
     println!("{rows} replays of {bugs} bugs, {open} of them open upstream; {} are scripts", listed.len());
-    assert!(rows >= 40 && open >= 8, "{rows} replays, {open} open");
+    assert!(rows >= 53 && open >= 9, "{rows} replays, {open} open");
 }
