@@ -65,8 +65,11 @@ struct Search<'a> {
     busy: AtomicUsize,
     states: AtomicU64,
     stopped: AtomicBool,
-    violation: Mutex<Option<(String, usize, Option<Arc<Way>>)>>,
+    violation: Mutex<Option<Wrong>>,
 }
+
+/// What must not be, the number of the beginning, and the way from there.
+type Wrong = (String, usize, Option<Arc<Way>>);
 
 /// Looks at every state, or at the first `most`.
 #[must_use]

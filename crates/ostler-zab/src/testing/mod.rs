@@ -5,6 +5,7 @@
 mod actions;
 mod check;
 mod disk;
+#[expect(clippy::disallowed_types, reason = "threads that search together share what they know")]
 mod explore;
 mod model;
 #[cfg(test)]

@@ -19,8 +19,9 @@ fn all_of(model: &Model) -> Seen {
         Free::Packets => format!("epoch {epochs}"),
     };
     let Seen { states, steps, beyond, waiting } = seen;
+    let logged = model.disks.iter().flatten().map(|(log, _)| log.len()).max().unwrap_or(0);
     println!(
-        "{}, 3 servers, {} beginnings, at most: transactions {txns} beside those on disk, crashes {crashes}, cut links \
+        "{}, 3 servers, {} beginnings, at most: transactions {logged} on disk and {txns} new, crashes {crashes}, cut links \
          {cuts}, impatience {timeouts}, {limit}\n    {states} unique states, {steps} steps, {beyond} at the last bound, \
          {waiting} where all wait, {:.1} s",
         model.name,
