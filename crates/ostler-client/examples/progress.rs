@@ -15,10 +15,13 @@ async fn main() -> Result<(), Error> {
     let reporter = tasks.start("copy", "0 %").await?;
     reporter.report("50 %").await?;
     reporter.finish("12 files").await?;
-    let careless = tasks.start("crash", "0 %").await?;
-    drop(careless);
+    let mut careless = Some(tasks.start("crash", "0 %").await?);
     while let Some(event) = monitor.next().await {
         println!("{event:?}");
+        // Not before the monitor has seen it.
+        if matches!(&event, TaskEvent::Started(name, _) if name == "crash") {
+            drop(careless.take());
+        }
         if matches!(event, TaskEvent::Died(..)) {
             break;
         }

@@ -5,7 +5,8 @@
 //!
 //! **Guarantees**: a task that ends without `finish` is told as died, once its session has expired; one that finishes is
 //! never told as died, since one transaction does both. Of reports that follow each other quickly only the last may be
-//! seen. **Not**: results stay until somebody removes them ([`Monitor::forget`]).
+//! seen. **Not**: a task that is gone before a monitor could read it is not told at all; results stay until somebody
+//! removes them ([`Monitor::forget`]).
 
 use bytes::Bytes;
 
