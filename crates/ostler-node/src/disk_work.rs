@@ -1,8 +1,9 @@
 //! What a member of an ensemble asks of its disk beside appends: an epoch, a cut, a tree that takes the place of its
-//! own; and, as a leader, where in its log a learner stands. Plain calls that return once it is done and durable; the thread of the log makes them, between commits, with
-//! its file closed. A crash anywhere within leaves a directory that a start understands (see `ostler_store::truncate`
-//! and `ostler_store::supersede`). After `Error::Disk` with a full disk each may be done again; after any other error
-//! nothing is known of the disk until it is read anew.
+//! own; and, as a leader, where in its log a learner stands. Plain calls that return once it is done and durable. The
+//! thread of the log makes those that write, between commits, with its file closed. A crash anywhere within leaves a
+//! directory that a start understands (see `ostler_store::truncate` and `ostler_store::supersede`). After
+//! `Error::Disk` with a full disk each may be done again; after any other error nothing is known of the disk until it
+//! is read anew.
 
 use ostler_store::epochs::{self, EpochFile};
 use ostler_store::{Disk, Limits, RestoreOptions, SnapshotOptions, SnapshotWriter, Truncation, names, part};
@@ -81,8 +82,8 @@ pub fn save_tree<D: Disk + Clone>(
 }
 
 /// Where a learner stands in the log whose own log ends with `peer`; `None` if the log on disk does not hold everything
-/// from there, through `through` if that is above, up to `upto`, or if that takes more bytes than `size_factor` of the newest snapshot. As in Java a limit of
-/// 0 bytes is none. Only reads, beside the thread of the log.
+/// from there, through `through` if that is above, up to `upto`, or if that takes more bytes than `size_factor` of the
+/// newest snapshot. As in Java 0 bytes is none. Only reads, beside the thread of the log.
 pub fn search_log<D: Disk + Clone>(
     disk: &D,
     (peer, through, upto): (Zxid, Zxid, Zxid),
