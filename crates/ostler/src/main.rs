@@ -76,3 +76,38 @@ fn main() -> ExitCode {
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The names on the way to a command, for each whose help has no example.
+    fn without_example(
+        command: &mut clap::Command,
+        way: &str,
+        counted: &mut usize,
+        missing: &mut Vec<String>,
+    ) {
+        *counted += 1;
+        let way = format!("{way} {}", command.get_name());
+        // The shell reads its words itself, and has a help of its own, with a test of its own.
+        if way != " ostler cli" && !command.render_long_help().to_string().contains("Example") {
+            missing.push(way.clone());
+        }
+        // Hidden are Java's own tools, with Java's own help.
+        let shown = |below: &&mut clap::Command| below.get_name() != "help" && !below.is_hide_set();
+        for below in command.get_subcommands_mut().filter(shown) {
+            without_example(below, &way, counted, missing);
+        }
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        let (mut counted, mut missing) = (0, Vec::new());
+        without_example(&mut Cli::command(), "", &mut counted, &mut missing);
+        assert_eq!(missing, Vec::<String>::new());
+        assert!(counted >= 31, "only {counted} commands were looked at");
+    }
+}

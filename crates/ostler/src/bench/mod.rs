@@ -181,6 +181,7 @@ enum Workload {
         common: Common,
     },
     /// Delete all that benchmarks left
+    #[command(after_help = "Example:\n  ostler bench clean zoo1:2181")]
     Clean {
         #[command(flatten)]
         server: ServerArgs,

@@ -229,6 +229,15 @@ mod tests {
     }
 
     #[test]
+    fn the_help_has_examples_and_names_every_command() {
+        let help = help();
+        assert!(help.contains("Examples:"));
+        for command in table::COMMANDS.iter().filter(|command| !matches!(command.name, "h" | "?")) {
+            assert!(help.contains(&format!("\n  {:22}", command.name)), "{}", command.name);
+        }
+    }
+
+    #[test]
     fn options_end_where_the_command_begins() {
         let start = parse("-server a:1,b:2/c -timeout 5 -unknown -r create -s /x");
         assert_eq!((start.server.as_str(), start.timeout.as_str()), ("a:1,b:2/c", "5"));
