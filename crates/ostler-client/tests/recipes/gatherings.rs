@@ -63,17 +63,16 @@ fn double_barrier() {
                 let mut barrier = DoubleBarrier::new(&client, "/b/double", MEMBERS);
                 counts.lock().unwrap().0 += 1;
                 // One that is lost leaves the others waiting: they give up.
-                let entered = tokio::time::timeout(Duration::from_secs(60), barrier.enter()).await;
-                let entered = match entered {
-                    Ok(Ok(())) => {
-                        assert_eq!(counts.lock().unwrap().0, MEMBERS, "{process} entered too early");
-                        true
+                let entered = match barrier.enter_within(Duration::from_secs(60)).await {
+                    Ok(entered) => {
+                        let came = counts.lock().unwrap().0;
+                        assert!(!entered || came == MEMBERS, "{process} entered too early");
+                        entered
                     }
-                    Ok(Err(error)) => {
+                    Err(error) => {
                         assert!(session_lost(&error), "{error}");
                         false
                     }
-                    Err(_) => false,
                 };
                 let alive = entered && !client.status().is_ended();
                 if entered {

@@ -143,7 +143,17 @@ impl Recipe for Shared {
         let mut random = world.random();
         let lock = ReadWriteLock::new(&client, "/locks/rw");
         let exclusive = random.percent(40);
-        let guard = if exclusive { lock.write().await? } else { lock.read().await? };
+        let guard = if random.percent(20) {
+            let time = random.millis(40);
+            let guard =
+                if exclusive { lock.write_within(time).await? } else { lock.read_within(time).await? };
+            let Some(guard) = guard else { return Ok(()) };
+            guard
+        } else if exclusive {
+            lock.write().await?
+        } else {
+            lock.read().await?
+        };
         holders.enter(
             process,
             exclusive,
