@@ -167,7 +167,7 @@ fn decode_malformed(bytes: &[u8]) -> String {
                 let (valid, bad) = rest.split_at(error.valid_up_to());
                 text.push_str(std::str::from_utf8(valid).expect("valid up to here"));
                 text.push(char::REPLACEMENT_CHARACTER);
-                let skip = surrogate_len(bad).or(error.error_len()).unwrap_or(bad.len());
+                let skip = surrogate_len(bad).or_else(|| error.error_len()).unwrap_or(bad.len());
                 rest = &bad[skip..];
             }
         }

@@ -451,7 +451,7 @@ fn answers_that_come_together_share_memory_and_are_right() {
         let mut bytes = Vec::new();
         for xid in 1..=20 {
             session.submit_plain_read(secs(2), PlainRead::GetData, "", "/x").unwrap();
-            bytes.extend(data_frame(xid, &vec![u8::try_from(xid).unwrap(); 90]));
+            bytes.extend(data_frame(xid, &[u8::try_from(xid).unwrap(); 90]));
         }
         drain(&mut session);
         for piece in bytes.chunks(cut) {
