@@ -289,20 +289,15 @@ fn without_events(text: &str) -> (Vec<String>, Vec<String>) {
     let (mut rest, mut events) = (Vec::new(), Vec::new());
     let mut at = 0;
     while at < lines.len() {
-        let is_event = lines.get(at + 1) == Some(&"WATCHER::")
-            && lines.get(at + 2) == Some(&"")
-            && lines.get(at + 3).is_some_and(|line| line.starts_with("WatchedEvent "));
-        // The empty line ends a line that a command left open.
-        if is_event {
-            if !lines[at].is_empty() {
-                rest.push(lines[at].to_owned());
-            }
-            events.push(normalise(lines[at + 3]));
-            at += 4;
-        } else {
+        // Java's shell prints the two halves of an event one after the other, each behind an end of line, from a
+        // thread of its own: what a command prints may come between them, and the end of line may end its line.
+        let half =
+            lines.get(at + 1).filter(|line| **line == "WATCHER::" || line.starts_with("WatchedEvent "));
+        if half.is_none() || !lines[at].is_empty() {
             rest.push(lines[at].to_owned());
-            at += 1;
         }
+        events.extend(half.filter(|line| **line != "WATCHER::").map(|event| normalise(event)));
+        at += if half.is_some() { 2 } else { 1 };
     }
     events.sort();
     (rest, events)
@@ -424,5 +419,9 @@ mod tests {
             (rest, events),
             (vec!["a".to_owned(), "c".to_owned()], vec!["WatchedEvent b zxid: <zxid>".to_owned()])
         );
+        let between = "open\nWATCHER::\nprintwatches is on\n\nWatchedEvent b zxid: 7\nc\n";
+        let (rest, events) = without_events(between);
+        assert_eq!(rest, ["open", "printwatches is on", "c"]);
+        assert_eq!(events, ["WatchedEvent b zxid: <zxid>"]);
     }
 }
