@@ -14,6 +14,16 @@ use super::scratch;
 /// So many random ensembles are simulated: about 70 seconds on two processors.
 const ENSEMBLES: u64 = 1_500;
 
+/// How much must have happened in each thousand simulated ensembles: less would not be a search under load.
+const LEAST_OF_A_THOUSAND: [(&str, u64); 6] = [
+    ("client operations", 500_000),
+    ("crashes", 1_000),
+    ("leader changes", 1_000),
+    ("DIFF", 100),
+    ("TRUNC", 100),
+    ("SNAP", 100),
+];
+
 /// Fewest tests that `cargo test --workspace` must have run.
 const LEAST_TESTS: u64 = 50;
 
@@ -164,7 +174,7 @@ fn ensemble(_: &Options) -> Result<Ending> {
     let text = xtask(&[["interop", "ensemble"].as_slice(), short.as_slice()].concat())?;
     let line = text.lines().find(|line| line.starts_with("ensembles: ")).context("no counts were printed")?;
     let counts: Vec<u64> = numbers(line).collect();
-    let enough = matches!(counts[..], [2, acked, 4, 10] if acked >= 4_000);
+    let enough = matches!(counts[..], [2, acked, 4, 13] if acked >= 4_000);
     ensure!(enough, "too little ran: {line}");
     Ok(Ending::Pass(line.to_owned()))
 }
@@ -226,6 +236,12 @@ fn sim_ensembles(_: &Options) -> Result<Ending> {
     ensure!(seeds >= ENSEMBLES, "fewer than {ENSEMBLES} seeds: {line}");
     let pairs = numbers(line).nth(1).unwrap_or(0);
     ensure!(pairs >= ENSEMBLES / 50, "fewer than {} pairs: {line}", ENSEMBLES / 50);
+    for (what, of_a_thousand) in LEAST_OF_A_THOUSAND {
+        let least = ENSEMBLES * of_a_thousand / 1_000;
+        let count =
+            count_of(&output.text, what).with_context(|| format!("cargo sim told no count of {what}"))?;
+        ensure!(count >= least, "{count} {what} in {ENSEMBLES} seeds, fewer than {least}");
+    }
     let totals = output.text.lines().filter(|line| line.starts_with("  ")).map(str::trim);
     Ok(Ending::Pass(format!("{line}; {}", totals.collect::<Vec<_>>().join("; "))))
 }
@@ -300,6 +316,12 @@ fn count_tests(text: &str) -> (u64, u64, u64) {
     sums
 }
 
+/// The number behind a name.
+fn count_of(text: &str, name: &str) -> Option<u64> {
+    let (_, behind) = text.split_once(&format!("{name} "))?;
+    numbers(behind).next()
+}
+
 /// The whole numbers in a text; separators inside a number (`50,000`) do not part it.
 fn numbers(text: &str) -> impl Iterator<Item = u64> + '_ {
     text.split_whitespace().filter_map(|word| {
@@ -318,6 +340,14 @@ mod tests {
         let text = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
                     test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
         assert_eq!(count_tests(text), (5, 1, 1));
+    }
+
+    #[test]
+    fn a_total_is_found_by_its_name() {
+        let text = "  client operations 1621659, acknowledged 7\n  crashes 8759, of them power cuts 4, leader changes 6373\n";
+        assert_eq!(count_of(text, "client operations"), Some(1_621_659));
+        assert_eq!(count_of(text, "leader changes"), Some(6373));
+        assert_eq!(count_of(text, "SNAP"), None);
     }
 
     #[test]
