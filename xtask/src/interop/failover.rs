@@ -57,6 +57,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     )?;
     ensemble.start_all()?;
     println!("3 x {}, tickTime=2000; milliseconds without an acknowledged write", kind.name());
+    // Java's followers tell of no zxid before the first write, and its leader of the epoch's.
+    ensemble.await_all()?;
+    let writers = Writers::start(&ensemble.addresses());
+    std::thread::sleep(Duration::from_millis(500));
+    writers.finish();
     let mut missed = Vec::new();
     for (end, what, goals) in [
         (End::Kill, "kill -9 of the leader", [Some(350), Some(1200)]),
