@@ -102,8 +102,8 @@ fn main() {
         for round in 0..=ROUNDS {
             let turn = [
                 measure(gets, |gets| bare.run(gets, depth)),
-                measure(gets, |gets| runtime.block_on(run_ours(&ours, gets, depth))),
-                measure(gets, |gets| runtime.block_on(run_theirs(&theirs, gets, depth))),
+                measure(gets, |gets| runtime.block_on(run_gets(gets, depth, || ours.get_data(PATH)))),
+                measure(gets, |gets| runtime.block_on(run_gets(gets, depth, || theirs.get_data(PATH)))),
             ];
             // The first warms up.
             if round > 0 {
@@ -132,26 +132,17 @@ fn main() {
     std::process::exit(i32::from(failed));
 }
 
-async fn run_ours(client: &ostler_client::Client, gets: usize, depth: usize) {
+/// Keeps so many gets under way until so many are answered.
+async fn run_gets<D: AsRef<[u8]>, S, E: std::fmt::Debug, R>(gets: usize, depth: usize, get: impl Fn() -> R)
+where
+    R: Future<Output = Result<(D, S), E>>,
+{
     let mut under_way = VecDeque::with_capacity(depth);
     for _ in 0..gets {
         if under_way.len() == depth {
             assert_eq!(length(under_way.pop_front().unwrap()).await, 128);
         }
-        under_way.push_back(client.get_data(PATH));
-    }
-    for reply in under_way {
-        length(reply).await;
-    }
-}
-
-async fn run_theirs(client: &zookeeper_client::Client, gets: usize, depth: usize) {
-    let mut under_way = VecDeque::with_capacity(depth);
-    for _ in 0..gets {
-        if under_way.len() == depth {
-            assert_eq!(length(under_way.pop_front().unwrap()).await, 128);
-        }
-        under_way.push_back(client.get_data(PATH));
+        under_way.push_back(get());
     }
     for reply in under_way {
         length(reply).await;
