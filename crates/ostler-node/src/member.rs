@@ -228,7 +228,11 @@ impl Node {
                 .and_then(|()| Write::decode(op, &body).map_err(|_| Code::MarshallingError)),
         };
         let entry = match decided {
-            Ok(write) => self.decide(now, write, &asker, store),
+            Ok(write) => {
+                // Its server may be gone before it reports whom it heard; what was answered must count all the same.
+                self.sessions.hear(session, now.mono_ms);
+                self.decide(now, write, &asker, store)
+            }
             Err(code) => ostler_tree::refuse(code, &asker, (zxid, now.wall_ms)),
         };
         self.propose(now, entry, Origin::Server, false, store);

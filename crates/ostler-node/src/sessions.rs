@@ -219,6 +219,13 @@ impl Sessions {
         self.buckets.entry(deadline).or_default().insert(touch.session);
     }
 
+    /// The session asked for something: as a touch that grants what it has already.
+    pub fn hear(&mut self, id: SessionId, heard_ms: u64) {
+        if let Some(timeout_ms) = self.sessions.get(&id).map(|session| session.timeout_ms) {
+            self.touch(Touch { session: id, heard_ms, timeout_ms });
+        }
+    }
+
     /// The closing transaction of a session is under way. Whether it was alive.
     pub fn close(&mut self, id: SessionId) -> bool {
         let Some(session) = self.sessions.get_mut(&id) else { return false };

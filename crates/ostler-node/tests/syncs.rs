@@ -85,6 +85,20 @@ impl Leader {
         leader
     }
 
+    /// Whether a session is closed while so much time passes in which no lane heard of anybody.
+    fn closes_within(&mut self, ms: u64) -> bool {
+        let until_ms = self.now.mono_ms + ms;
+        while self.now.mono_ms < until_ms {
+            self.now.mono_ms += 20;
+            self.node.handle_timeout(self.now, &self.store);
+            self.carry_out();
+            if let Some(round) = self.asked.take() {
+                self.give(Input::Touches { lane: LaneId(0), round, touches: Vec::new() });
+            }
+        }
+        self.logged.iter().any(|entry| matches!(entry.txn, Txn::CloseSession { .. }))
+    }
+
     fn give(&mut self, input: Input) {
         self.node.handle(self.now, input, &self.store);
         self.carry_out();
@@ -237,6 +251,21 @@ fn a_new_leader_lets_a_session_expire_that_it_found_in_its_history() {
     assert!(leader.now.mono_ms > began_ms - 2000 + 1000, "after {} ms", leader.now.mono_ms - began_ms);
     leader.persist();
     assert_eq!(leader.store.session_count(), 0);
+}
+
+/// A learner that is cut off right behind a client's write reports no more whom it heard. Java's leader goes by those
+/// reports alone.
+#[test]
+fn a_write_by_a_learner_counts_as_a_sign_of_life() {
+    let mut leader = Leader::new();
+    leader.join_observer();
+    leader.hear(Packet::Revalidate { session: SESSION, timeout_ms: 1000 });
+    assert!(!leader.closes_within(400), "it was heard of just now");
+    let mut body = Vec::new();
+    Write::SetData { path: Some("/".into()), data: None, version: -1 }.encode(&mut body);
+    leader.hear_request(1, OpCode::SetData, Bytes::from(body));
+    assert!(!leader.closes_within(1000), "it has all of its timeout from its write");
+    assert!(leader.closes_within(200));
 }
 
 fn config() -> NodeConfig {

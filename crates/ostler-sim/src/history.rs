@@ -98,6 +98,8 @@ pub struct Expiry {
     pub session: SessionId,
     /// When it was decided, in monotonic microseconds.
     pub at_us: u64,
+    /// By which transaction, where a leader may decide what is never agreed on.
+    pub zxid: Option<Zxid>,
 }
 
 /// Everything that the clients of a world saw.

@@ -142,7 +142,7 @@ fn spoil(world: &mut World, kind: usize) -> Option<&'static str> {
         7 => {
             let op = history.ops.iter().rev().find(|op| answered_write(op))?;
             let session = op.sent?.session;
-            history.expiries.push(Expiry { session, at_us: op.done_us + 1 });
+            history.expiries.push(Expiry { session, at_us: op.done_us + 1, zxid: None });
             Some("an early expiry")
         }
         _ => {

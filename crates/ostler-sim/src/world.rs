@@ -477,7 +477,7 @@ impl World {
         let expired: Vec<SessionId> = server.node_turn(now, rng);
         let applied = server.store.last_zxid();
         for session in expired {
-            history.expiries.push(Expiry { session, at_us: self.now_us });
+            history.expiries.push(Expiry { session, at_us: self.now_us, zxid: None });
             self.trace.note(self.now_us, format_args!("expired {session}"));
         }
         self.trace.note(self.now_us, format_args!("node {applied}"));

@@ -1,7 +1,7 @@
 //! The verdict over a round: what the clients saw against the one order of the logs, by the simulator's judges, and
 //! what only real time can show: sessions that expired too early, and the trees that the disks hold in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, anyhow, ensure};
 use ostler_client::Request;
@@ -23,11 +23,17 @@ pub(super) struct Verdict {
     pub(super) expired: usize,
 }
 
-/// Judges a history; `epoch_ms` is the wall clock when the history's clock said 0.
-pub(super) fn judge(truth: &[TxnEntry], history: &mut History, epoch_ms: i64) -> Result<Verdict> {
+/// Judges a history; `epoch_ms` is the wall clock when the history's clock said 0, `led_by_us` the epochs in which a
+/// server of ours led.
+pub(super) fn judge(
+    truth: &[TxnEntry],
+    history: &mut History,
+    epoch_ms: i64,
+    led_by_us: &BTreeSet<u32>,
+) -> Result<Verdict> {
     settle_epochs(truth, history);
     clients::check(truth, history).map_err(|violation| anyhow!("{violation}"))?;
-    check_expiries(truth, history, epoch_ms)
+    check_expiries(truth, history, epoch_ms, led_by_us)
 }
 
 /// The disk of a member against the tree that the order makes, and its digest. Our own snapshots must have the right
@@ -75,8 +81,14 @@ fn settle_epochs(truth: &[TxnEntry], history: &mut History) {
 }
 
 /// A session that ends unasked was not heard of for its whole timeout. What a leader is sure to have heard is a
-/// write, which it ordered itself; all clocks are those of one machine.
-fn check_expiries(truth: &[TxnEntry], history: &History, epoch_ms: i64) -> Result<Verdict> {
+/// write, which it ordered itself; all clocks are those of one machine. Apache's leader goes by what its learners
+/// report twice a tick, and so forgets the last that came by a learner which was cut off before its report.
+fn check_expiries(
+    truth: &[TxnEntry],
+    history: &History,
+    epoch_ms: i64,
+    led_by_us: &BTreeSet<u32>,
+) -> Result<Verdict> {
     let mut heard: BTreeMap<usize, u64> = BTreeMap::new();
     for op in &history.ops {
         if let (Request::Write(_), Outcome::Answered { .. }, Some(sent)) = (&op.request, &op.outcome, op.sent)
@@ -101,6 +113,9 @@ fn check_expiries(truth: &[TxnEntry], history: &History, epoch_ms: i64) -> Resul
             continue;
         }
         verdict.expired += 1;
+        if !led_by_us.contains(&entry.header.zxid.epoch()) {
+            continue;
+        }
         let Some(heard_us) = heard.get(place) else { continue };
         let heard_ms = epoch_ms + i64::try_from(heard_us / 1000)?;
         let timeout_ms = i64::try_from(story.timeout_ms)?;

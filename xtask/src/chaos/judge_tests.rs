@@ -1,5 +1,7 @@
 //! The judge must be able to say no: histories that are right but for one thing, and each is to be rejected.
 
+use std::collections::BTreeSet;
+
 use ostler_client::Request;
 use ostler_sim::history::{History, Item, Op, Outcome, Sent, SessionStory};
 use ostler_sim::model::Model;
@@ -25,14 +27,21 @@ struct Scene {
     history: History,
     now_ms: i64,
     xids: Vec<i32>,
+    led_by_us: BTreeSet<u32>,
 }
 
 impl Scene {
     /// Two sessions and a node with data.
     fn new() -> Self {
         let history = History { many_servers: true, ..History::default() };
-        let mut scene =
-            Self { model: Model::new(), truth: Vec::new(), history, now_ms: EPOCH_MS, xids: vec![0, 0] };
+        let mut scene = Self {
+            model: Model::new(),
+            truth: Vec::new(),
+            history,
+            now_ms: EPOCH_MS,
+            xids: vec![0, 0],
+            led_by_us: BTreeSet::from([1]),
+        };
         for place in 0..2 {
             let session = scene.session(place);
             scene.order(session, 0, Txn::CreateSession { timeout_ms: 4_000 });
@@ -113,7 +122,7 @@ impl Scene {
 
     /// The verdict; an error is why not.
     fn verdict(mut self) -> Result<usize, String> {
-        let verdict = judge::judge(&self.truth, &mut self.history, EPOCH_MS);
+        let verdict = judge::judge(&self.truth, &mut self.history, EPOCH_MS, &self.led_by_us);
         verdict.map(|verdict| verdict.expired).map_err(|error| format!("{error:#}"))
     }
 }
@@ -252,6 +261,9 @@ fn an_early_expiry() {
     };
     rejects(after(3_900), "expired");
     assert_eq!(after(4_000).verdict(), Ok(1));
+    let mut by_apache = after(3_900);
+    by_apache.led_by_us.clear();
+    assert_eq!(by_apache.verdict(), Ok(1));
 }
 
 #[test]
@@ -287,4 +299,30 @@ fn a_close_that_was_asked_for_is_no_expiry() {
     let txn = scene.model.decide(&Write::CloseSession, session, scene.now_ms);
     scene.order(session, 2, txn);
     assert_eq!(scene.verdict(), Ok(0));
+}
+
+#[test]
+fn a_multi_of_a_session_that_moved_away_is_refused_part_by_part() {
+    let with_codes = |codes: &[i32]| {
+        let mut scene = Scene::new();
+        let set = Write::SetData { path: Some("/n0".into()), data: Some("other".into()), version: -1 };
+        let multi = Request::Write(Write::Multi(vec![set.clone(), set]));
+        scene.xids[0] += 1;
+        let at_us = u64::try_from((scene.now_ms - EPOCH_MS) * 1000).unwrap();
+        scene.history.ops.push(Op {
+            owner: 0,
+            request: multi,
+            floor: Zxid::ZERO,
+            sent: Some(Sent { session: scene.session(0), xid: scene.xids[0], at_us }),
+            asked_us: at_us,
+            outcome: Outcome::Unknown,
+            done_us: at_us + 1,
+            by_deposed: false,
+        });
+        let parts = codes.iter().map(|code| Txn::Error { code: *code }).collect();
+        scene.order(scene.session(0), scene.xids[0], Txn::Multi(parts));
+        scene
+    };
+    assert_eq!(with_codes(&[-118, -2]).verdict(), Ok(0));
+    rejects(with_codes(&[-101, -2]), "became");
 }

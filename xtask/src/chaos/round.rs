@@ -1,7 +1,7 @@
 //! One round, inside namespaces of its own: servers up, clients at work, fault after fault, everything healed, and
 //! then the verdict. What it counted goes into a file for the one who started it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -142,7 +142,7 @@ fn verdict(members: &[Member], history: &mut History, epoch_ms: i64) -> Result<V
         disks.push(disk);
     }
     let truth = truth::unite(&books)?;
-    let verdict = judge::judge(&truth.entries, history, epoch_ms)?;
+    let verdict = judge::judge(&truth.entries, history, epoch_ms, &epochs_led_by_us(members)?)?;
     let names = judge::check_names(history)?;
     let mut nodes = 0;
     for (place, disk) in disks.iter().enumerate() {
@@ -160,6 +160,19 @@ fn verdict(members: &[Member], history: &mut History, epoch_ms: i64) -> Result<V
         "events": history.sessions.iter().flat_map(|story| &story.items)
             .filter(|item| matches!(item, ostler_sim::history::Item::Event { .. })).count(),
     }))
+}
+
+/// The epochs in which a server of ours led, as their logs have it.
+fn epochs_led_by_us(members: &[Member]) -> Result<BTreeSet<u32>> {
+    let mut epochs = BTreeSet::new();
+    for member in members.iter().filter(|member| member.is_ostler()) {
+        let log = String::from_utf8_lossy(&std::fs::read(member.log())?).into_owned();
+        let led =
+            log.lines().filter_map(|line| line.split_once(" leading epoch=")?.1.trim().parse::<u32>().ok());
+        epochs.extend(led);
+    }
+    ensure!(!epochs.is_empty() || !members.iter().all(Member::is_ostler), "no log says who led");
+    Ok(epochs)
 }
 
 /// A server may end by itself only if its disk was full, or if it is Apache's.

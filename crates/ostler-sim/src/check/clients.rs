@@ -10,7 +10,7 @@ use ostler_wire::txn::{Txn, TxnEntry};
 use ostler_wire::{Code, SessionId, Zxid};
 
 use super::{Violation, answers, violation, watches};
-use crate::history::{History, Item, Op, Outcome};
+use crate::history::{Expiry, History, Item, Op, Outcome};
 use crate::model::{Change, Model};
 
 /// Judges a whole history; `truth` is every transaction that was agreed, oldest first.
@@ -20,12 +20,23 @@ pub fn check(truth: &[TxnEntry], history: &History) -> Result<(), Violation> {
         check_order(place, &story.items, &history.ops)?;
         watches::check(place, story, &history.ops, &changes)?;
     }
-    // How soon a leader hears of what a client says to another server depends on more than the two.
-    if history.many_servers { Ok(()) } else { check_expiries(history) }
+    check_expiries(truth, history)
 }
 
 /// What a leader says of sessions that are not where the request came from.
 const GONE: [Option<Code>; 2] = [Some(Code::SessionMoved), Some(Code::SessionExpired)];
+
+/// Whether a leader refused something for the sake of its session. Apache's looks at it anew for every part of a
+/// multi, and writes the refusal as the failure of that part.
+fn is_refusal(txn: &Txn) -> bool {
+    match txn {
+        Txn::Error { code } => GONE.contains(&Code::from_int(*code)),
+        Txn::Multi(parts) => {
+            parts.iter().find(|part| matches!(part, Txn::Error { code } if *code < 0)).is_some_and(is_refusal)
+        }
+        _ => false,
+    }
+}
 
 /// Replays the transactions over the model and compares whatever was answered on the way.
 fn replay(truth: &[TxnEntry], history: &History) -> Result<Vec<Change>, Violation> {
@@ -40,8 +51,7 @@ fn replay(truth: &[TxnEntry], history: &History) -> Result<Vec<Change>, Violatio
         let header = &entry.header;
         let zxid = header.zxid;
         // The leader refuses what comes by a server that does not speak for the session any more.
-        let refused = history.many_servers
-            && matches!(entry.txn, Txn::Error { code } if GONE.contains(&Code::from_int(code)));
+        let refused = history.many_servers && is_refusal(&entry.txn);
         let closes = matches!(entry.txn, Txn::CloseSession { .. });
         if closes && !history.many_servers && !model.has_session(header.session) {
             return Err(violation!("{zxid} closes session {}, which is not there", header.session));
@@ -186,9 +196,13 @@ fn check_order(place: usize, items: &[Item], ops: &[Op]) -> Result<(), Violation
     Ok(())
 }
 
-/// Nobody expires before its timeout has passed since it sent something that was heard.
-fn check_expiries(history: &History) -> Result<(), Violation> {
-    for expiry in &history.expiries {
+/// Nobody expires before its timeout has passed since it sent something that was heard. Of what a client says to one
+/// of many servers, its leader is sure to have heard the writes, since it ordered them itself.
+fn check_expiries(truth: &[TxnEntry], history: &History) -> Result<(), Violation> {
+    let is_agreed = |expiry: &Expiry| {
+        expiry.zxid.is_none_or(|zxid| truth.binary_search_by_key(&zxid, |entry| entry.header.zxid).is_ok())
+    };
+    for expiry in history.expiries.iter().filter(|expiry| is_agreed(expiry)) {
         let Some((place, story)) =
             history.sessions.iter().enumerate().find(|(_, story)| story.id == Some(expiry.session))
         else {
@@ -199,6 +213,7 @@ fn check_expiries(history: &History) -> Result<(), Violation> {
             .iter()
             .filter(|op| op.owner == place && matches!(op.outcome, Outcome::Answered { .. }))
             .filter(|op| op.done_us <= expiry.at_us)
+            .filter(|op| !history.many_servers || answers::is_write(&op.request))
             .filter_map(|op| op.sent.map(|sent| sent.at_us))
             .max();
         if let Some(heard) = heard

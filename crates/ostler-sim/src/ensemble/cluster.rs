@@ -10,7 +10,7 @@ use ostler_node::{ConnId, Input, Now};
 use ostler_store::sim::{FaultPlan, SimDisk};
 use ostler_wire::Zxid;
 use ostler_wire::quorum::Packet;
-use ostler_wire::txn::{Txn, TxnEntry};
+use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
 use ostler_zab::{Generation, LinkId, Standing};
 
 use super::faults::Kind;
@@ -472,7 +472,8 @@ impl Cluster {
         );
         if entry.header.cxid == 0 && matches!(entry.txn, Txn::CloseSession { .. }) {
             self.counts.expired += 1;
-            self.history.expiries.push(Expiry { session: entry.header.session, at_us: self.now_us });
+            let TxnHeader { session, zxid, .. } = entry.header;
+            self.history.expiries.push(Expiry { session, at_us: self.now_us, zxid: Some(zxid) });
         }
         Ok(())
     }
