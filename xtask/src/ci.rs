@@ -27,6 +27,10 @@ const LEAST_OF_A_THOUSAND: [(&str, u64); 6] = [
 /// Fewest tests that `cargo test --workspace` must have run.
 const LEAST_TESTS: u64 = 50;
 
+/// So many recipes of the client must `cargo test --workspace` have run under faults, each of them so often.
+const LEAST_RECIPES: usize = 23;
+const LEAST_SCHEDULES: u64 = 1_000;
+
 /// Options of the stage.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -144,7 +148,14 @@ fn test(_: &Options) -> Result<Ending> {
     let (passed, failed, ignored) = count_tests(&output.text);
     ensure!(output.success && failed == 0, "{failed} of {} tests failed, or cargo did", passed + failed);
     ensure!(passed >= LEAST_TESTS, "only {passed} tests ran; at least {LEAST_TESTS} must");
-    Ok(Ending::Pass(format!("{passed} tests passed, {ignored} ignored")))
+    let recipes = count_schedules(&output.text);
+    ensure!(recipes.len() >= LEAST_RECIPES, "schedules of {} recipes only; {recipes:?}", recipes.len());
+    let least = recipes.iter().map(|(_, count)| *count).min().unwrap_or(0);
+    ensure!(least >= LEAST_SCHEDULES, "fewer than {LEAST_SCHEDULES} schedules of a recipe: {recipes:?}");
+    let (kinds, schedules) = (recipes.len(), recipes.iter().map(|(_, count)| count).sum::<u64>());
+    Ok(Ending::Pass(format!(
+        "{passed} tests passed, {ignored} ignored; {schedules} schedules of {kinds} recipes"
+    )))
 }
 
 fn tidy(_: &Options) -> Result<Ending> {
@@ -316,6 +327,16 @@ fn count_tests(text: &str) -> (u64, u64, u64) {
     sums
 }
 
+/// The recipes of the client, and how many schedules of each ran. The name of a test may stand before a count.
+fn count_schedules(text: &str) -> Vec<(&str, u64)> {
+    let counts = text.lines().filter_map(|line| {
+        let (before, _) = line.split_once(" schedules, ")?;
+        let (name, count) = before.rsplit_once(": ")?;
+        Some((name.rsplit(' ').next()?, count.parse().ok()?))
+    });
+    counts.collect()
+}
+
 /// The number behind a name.
 fn count_of(text: &str, name: &str) -> Option<u64> {
     let (_, behind) = text.split_once(&format!("{name} "))?;
@@ -340,6 +361,13 @@ mod tests {
         let text = "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
                     test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
         assert_eq!(count_tests(text), (5, 1, 1));
+    }
+
+    #[test]
+    fn schedules_are_counted_by_recipe() {
+        let text = "test locks::lock ... lock: 1000 schedules, 5 requests; lost before 3\nok\n\
+                    ids: 1200 schedules, 7 requests; lost before 1\ntest values::ids ... ok\n";
+        assert_eq!(count_schedules(text), [("lock", 1000), ("ids", 1200)]);
     }
 
     #[test]

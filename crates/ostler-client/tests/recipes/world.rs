@@ -22,6 +22,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// At each of so many first requests there is a schedule that loses the connection before it, and one after.
+const STEPS: u64 = 150;
+
 /// What every session asks for and gets.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -66,6 +69,8 @@ pub(crate) struct Faults {
     pub(crate) expired: u64,
     pub(crate) killed: u64,
     pub(crate) requests: u64,
+    /// Steps at which the connection was to be lost, and was.
+    pub(crate) aimed: u64,
 }
 
 impl Faults {
@@ -76,6 +81,7 @@ impl Faults {
         self.expired += other.expired;
         self.killed += other.killed;
         self.requests += other.requests;
+        self.aimed += other.aimed;
     }
 }
 
@@ -109,6 +115,8 @@ struct State {
     rng: Rng,
     /// How many more faults there may be: then the world is kind, so that everything can end.
     faults_left: u32,
+    /// The request at which there is surely a fault, and whether behind it.
+    aim: Option<(u64, bool)>,
     faults: Faults,
     /// Who cannot reach the server, and until when.
     cut_off: BTreeMap<usize, Option<Instant>>,
@@ -142,6 +150,7 @@ impl World {
             next_session: 0x0100_0000_0000_0001,
             rng,
             faults_left,
+            aim: (seed < 2 * STEPS).then_some((1 + seed / 2, seed % 2 == 1)),
             faults: Faults::default(),
             cut_off: BTreeMap::new(),
             epoch: Instant::now(),
@@ -193,7 +202,8 @@ impl World {
 
     /// No more faults.
     pub(crate) fn be_kind(&self) {
-        self.lock().faults_left = 0;
+        let mut state = self.lock();
+        (state.faults_left, state.aim) = (0, None);
     }
 
     /// Every znode but those of the server itself, with its data.
@@ -304,10 +314,14 @@ impl State {
 
     /// Perhaps a fault at this request. Whether the connection is gone.
     fn fault(&mut self, process: usize, done: bool) -> bool {
-        if self.faults_left == 0 || !self.rng.percent(4) {
+        if self.aim == Some((self.faults.requests, done)) {
+            self.aim = None;
+            self.faults.aimed += 1;
+        } else if self.faults_left > 0 && self.rng.percent(4) {
+            self.faults_left -= 1;
+        } else {
             return false;
         }
-        self.faults_left -= 1;
         if done {
             self.faults.lost_replies += 1;
         } else {
