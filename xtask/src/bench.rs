@@ -48,6 +48,7 @@ fn client() -> Result<()> {
         config: vec!["maxSessionTimeout=3600000".to_owned()],
         jvm_flags: Vec::new(),
         java_flags: Vec::new(),
+        observer_master_port: None,
     };
     let server = Server::start(&kind, &setup, scratch.path())?;
     let status = Command::new(target.join("release/ostler-bench-client"))

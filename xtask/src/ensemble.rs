@@ -80,6 +80,11 @@ impl Ensemble {
         Ok(Self { members, listed, setup: setup.clone(), _home: home, patience: Duration::from_secs(120) })
     }
 
+    /// Whether followers take observers.
+    pub(crate) fn has_observer_masters(&self) -> bool {
+        self.setup.observer_master_port.is_some()
+    }
+
     /// The members in the order of their ids.
     pub(crate) fn members(&self) -> &[Member] {
         &self.members
@@ -125,7 +130,8 @@ impl Ensemble {
             .map(|member| {
                 let [quorum, election] = member.ports;
                 let role = if member.observer { "observer" } else { "participant" };
-                format!("server.{}=127.0.0.1:{quorum}:{election}:{role}\n", member.id)
+                let host = if self.setup.observer_master_port.is_some() { member.id } else { 1 };
+                format!("server.{}=127.0.0.{host}:{quorum}:{election}:{role}\n", member.id)
             })
             .collect();
         let member = &mut self.members[id as usize - 1];
@@ -137,6 +143,9 @@ impl Ensemble {
         );
         if member.observer {
             text.push_str("peerType=observer\n");
+        }
+        if let Some(port) = self.setup.observer_master_port {
+            text.push_str(&format!("observerMasterPort={port}\n"));
         }
         for line in &self.setup.config {
             text.push_str(line);

@@ -74,6 +74,8 @@ pub(crate) struct Setup {
     pub(crate) jvm_flags: Vec<String>,
     /// JVM flags for Java alone.
     pub(crate) java_flags: Vec<String>,
+    /// Where the followers of an ensemble take observers; then each member has an address of its own.
+    pub(crate) observer_master_port: Option<u16>,
 }
 
 /// One server process.

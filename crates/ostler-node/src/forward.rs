@@ -1,13 +1,25 @@
 //! What a learner's own clients asked for and the leader decides: who waits for which transaction. The leader names
 //! session and cxid in every transaction; those of one session come back in the order in which they were forwarded.
-//! Answers to the queues of Java's `FollowerRequestProcessor` and `CommitProcessor`, and to `Learner.pendingSyncs`.
+//! Questions about sessions and syncs are also those of its observers: the leader does not tell whose they are, only
+//! their order does. Answers to the queues of Java's `FollowerRequestProcessor` and `CommitProcessor`, to
+//! `pendingSyncs`, and to `pendingRevalidations` of `Learner` and `ObserverMaster`.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use ostler_wire::SessionId;
+use ostler_zab::LinkId;
 
 use crate::applier::Origin;
 use crate::io::ConnId;
+
+/// Who waits for an answer of the leader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    /// A connection of this server.
+    Conn(ConnId),
+    /// An observer.
+    Observer(LinkId),
+}
 
 /// A request that waits.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +33,10 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(crate) struct Forwarded {
     by_session: BTreeMap<SessionId, VecDeque<Waiting>>,
-    /// Connections that want to know whether their session lives, with the timeout that they ask for.
-    revalidations: BTreeMap<SessionId, VecDeque<(ConnId, i32)>>,
+    /// Who wants to know whether a session lives, with the timeout that is asked for.
+    revalidations: BTreeMap<SessionId, VecDeque<(Waiter, i32)>>,
     /// Syncs, in the order in which the leader will answer them.
-    syncs: VecDeque<ConnId>,
+    syncs: VecDeque<Waiter>,
     count: usize,
 }
 
@@ -53,12 +65,12 @@ impl Forwarded {
         self.by_session.contains_key(&session)
     }
 
-    pub(crate) fn ask(&mut self, session: SessionId, conn: ConnId, timeout_ms: i32) {
-        self.revalidations.entry(session).or_default().push_back((conn, timeout_ms));
+    pub(crate) fn ask(&mut self, session: SessionId, waiter: Waiter, timeout_ms: i32) {
+        self.revalidations.entry(session).or_default().push_back((waiter, timeout_ms));
     }
 
-    /// The connection that asked first about a session and was not answered.
-    pub(crate) fn answered(&mut self, session: SessionId) -> Option<(ConnId, i32)> {
+    /// Who asked first about a session and was not answered.
+    pub(crate) fn answered(&mut self, session: SessionId) -> Option<(Waiter, i32)> {
         let queue = self.revalidations.get_mut(&session)?;
         let asked = queue.pop_front();
         if queue.is_empty() {
@@ -67,11 +79,11 @@ impl Forwarded {
         asked
     }
 
-    pub(crate) fn push_sync(&mut self, conn: ConnId) {
-        self.syncs.push_back(conn);
+    pub(crate) fn push_sync(&mut self, waiter: Waiter) {
+        self.syncs.push_back(waiter);
     }
 
-    pub(crate) fn take_sync(&mut self) -> Option<ConnId> {
+    pub(crate) fn take_sync(&mut self) -> Option<Waiter> {
         self.syncs.pop_front()
     }
 

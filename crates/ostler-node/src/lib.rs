@@ -23,6 +23,7 @@ mod lane_requests;
 mod local;
 mod member;
 pub mod node;
+mod observers;
 pub mod reaper;
 pub mod recover;
 pub mod render;

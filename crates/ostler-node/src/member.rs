@@ -16,7 +16,7 @@ use ostler_wire::{Code, Id, OpCode, SessionId, Zxid};
 use ostler_zab::{LinkId, Proposal, Standing};
 
 use crate::applier::Origin;
-use crate::forward::Forwarded;
+use crate::forward::{Forwarded, Waiter};
 use crate::io::{CloseReason, ConnId, LaneId, Letter, Output, Service, Touch};
 use crate::node::Node;
 use crate::tally::Tally;
@@ -170,6 +170,9 @@ impl Node {
     }
 
     pub(crate) fn on_from_learner(&mut self, now: Now, link: LinkId, packet: Packet, store: &Store) {
+        if self.service == Service::Learning {
+            return self.on_from_observer(now, link, packet);
+        }
         match packet {
             Packet::Request(request) => self.on_forwarded(now, link, request, store),
             Packet::Revalidate { session, timeout_ms } => {
@@ -279,7 +282,13 @@ impl Node {
                 self.collect_touches(now);
             }
             Packet::Revalidated { session, valid } => {
-                let Some((conn, timeout_ms)) = self.member.forwarded.answered(session) else { return };
+                let Some((waiter, timeout_ms)) = self.member.forwarded.answered(session) else { return };
+                let conn = match waiter {
+                    Waiter::Conn(conn) => conn,
+                    Waiter::Observer(link) => {
+                        return self.on_observers_session(now, link, session, valid.then_some(timeout_ms));
+                    }
+                };
                 if !valid {
                     return self.tell(conn, Letter::Refused { conn });
                 }
@@ -289,11 +298,11 @@ impl Node {
                 self.sessions.hold(session, timeout_ms, Some(conn));
                 self.tell(conn, Letter::Opened { conn, session, timeout_ms });
             }
-            Packet::Sync => {
-                if let Some(conn) = self.member.forwarded.take_sync() {
-                    self.tell(conn, Letter::Synced { conn });
-                }
-            }
+            Packet::Sync => match self.member.forwarded.take_sync() {
+                Some(Waiter::Conn(conn)) => self.tell(conn, Letter::Synced { conn }),
+                Some(Waiter::Observer(link)) => self.send_packet(link, Packet::Sync),
+                None => {}
+            },
             _ => {}
         }
     }
@@ -338,7 +347,7 @@ impl Node {
             if self.sessions.is_local(session) {
                 return self.resume(now, conn, session, timeout_ms);
             }
-            self.member.forwarded.ask(session, conn, timeout_ms);
+            self.member.forwarded.ask(session, Waiter::Conn(conn), timeout_ms);
             return self.send_packet(link, Packet::Revalidate { session, timeout_ms });
         }
         if self.config.services.local_sessions {
@@ -362,7 +371,7 @@ impl Node {
             Service::Alone => self.send(conn.lane(), Letter::Synced { conn }),
             Service::Leading => self.send_after(self.last_decided(), conn, Letter::Synced { conn }),
             Service::Learning => {
-                self.member.forwarded.push_sync(conn);
+                self.member.forwarded.push_sync(Waiter::Conn(conn));
                 self.forward(session, xid, OpCode::Sync, Bytes::new(), Some(Vec::new()));
             }
         }

@@ -346,6 +346,7 @@ impl Node {
             learners: self.peer.learners(),
             members: self.peer.membership().map(|lists| Arc::clone(lists.current())),
             leader: self.peer.leader(),
+            master: self.peer.master(),
             connected: self.peer.connected().iter().copied().collect(),
             last_end: self.peer.last_end(),
             epochs: self.peer.epochs(),

@@ -17,12 +17,14 @@ pub struct NodeReport {
     pub serves_clients: bool,
     /// Sessions that only this server knows of.
     pub local_sessions: usize,
-    /// A leader's learners: link, server, whether it observes, whether it is in sync.
+    /// A leader's learners, or the observers of a follower: link, server, whether it observes, whether it is in sync.
     pub learners: Vec<(LinkId, ServerId, bool, bool)>,
     /// The members, as far as they are an ensemble.
     pub members: Option<std::sync::Arc<ostler_wire::quorum::Members>>,
     /// Who leads, as far as is known.
     pub leader: Option<ServerId>,
+    /// Whom this server learns from.
+    pub master: Option<ServerId>,
     /// The members with which a connection for votes stands.
     pub connected: Vec<ServerId>,
     /// Why the last role ended.

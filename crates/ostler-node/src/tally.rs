@@ -149,7 +149,10 @@ mod tests {
         tally.on_state(1010, PeerState::Looking);
         tally.on_state(1100, PeerState::Following);
         let link = LinkId(1);
-        tally.on_standing(1130, Standing::Following { leader: ServerId(2), link, observer: false });
+        tally.on_standing(
+            1130,
+            Standing::Following { leader: ServerId(2), master: ServerId(2), link, observer: false },
+        );
         assert_eq!((tally.looking, tally.unavailable_ms.sum, tally.unavailable_ms.max), (2, 480, 350));
         assert_eq!((tally.leader_unavailable_ms, tally.follower_sync_ms), (one(350), one(30)));
         tally.on_input(&Input::Packet { link, packet: Packet::Commit { zxid: Zxid(1) } });

@@ -20,7 +20,7 @@ use ostler_wire::jute::Reader;
 use ostler_wire::quorum::{Forwarded, LearnerInfo, Members, Notification, Packet, PeerState, Vote};
 use ostler_wire::txn::{CreateKind, CreateTxn, Txn, TxnEntry, TxnHeader};
 use ostler_wire::{Acl, Code, OpCode, ServerId, SessionId, Zxid, frame};
-use ostler_zab::{Epochs, History, Limit, LinkId, Membership, PeerConfig};
+use ostler_zab::{Epochs, History, Limit, LinkId, Membership, Observing, PeerConfig};
 
 const LINK: LinkId = LinkId(1);
 
@@ -59,6 +59,7 @@ impl Member {
             max_waiting_bytes: 1 << 20,
             force_snapshot: false,
             log_sync: true,
+            observing: Observing::default(),
         };
         let history = History::new(Zxid::ZERO, [], Limit::default());
         let epochs = Epochs { accepted: 0, current: 0 };

@@ -15,7 +15,7 @@ use ostler_wire::quorum::{LearnerInfo, Members, Packet};
 use ostler_wire::txn::{CreateKind, CreateTxn, Txn, TxnEntry, TxnHeader};
 use ostler_wire::{ServerId, Zxid};
 use ostler_zab::{
-    Epochs, History, Input, JointQuorum, Limit, LinkId, LogPlace, Output, Peer, PeerConfig, Quorum,
+    Epochs, History, Input, JointQuorum, Limit, LinkId, LogPlace, Observing, Output, Peer, PeerConfig, Quorum,
 };
 
 const LINK: LinkId = LinkId(7);
@@ -90,6 +90,7 @@ impl Directory {
             max_waiting_bytes: 1 << 20,
             force_snapshot: false,
             log_sync: true,
+            observing: Observing::default(),
         };
         let history = History::new(recovered.history.base, recovered.history.proposals, limit)
             .with_whole_log_since(recovered.history.whole_since);

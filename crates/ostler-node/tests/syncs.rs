@@ -12,7 +12,8 @@ use ostler_wire::quorum::{Forwarded, LearnerInfo, Members, Packet};
 use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
 use ostler_wire::{Code, OpCode, ServerId, SessionId, Zxid};
 use ostler_zab::{
-    Epochs, Generation, History, JointQuorum, Limit, LinkId, Membership, PeerConfig, Proposal, Quorum,
+    Epochs, Generation, History, JointQuorum, Limit, LinkId, Membership, Observing, PeerConfig, Proposal,
+    Quorum,
 };
 
 const SESSION: SessionId = SessionId(0x0100_0000_0000_0001);
@@ -59,6 +60,7 @@ impl Leader {
             max_waiting_bytes: 1 << 20,
             force_snapshot: false,
             log_sync: true,
+            observing: Observing::default(),
         };
         let epochs = Epochs { accepted: 1, current: 1 };
         let history = History::new(Zxid::ZERO, [proposal], Limit::default());

@@ -11,7 +11,7 @@ use ostler_node::{Node, NodeConfig};
 use ostler_tree::Store;
 use ostler_wire::quorum::PeerAddress;
 use ostler_wire::quorum::members::Members;
-use ostler_zab::{Epochs, History, Limit, Membership, PeerConfig};
+use ostler_zab::{Epochs, History, Limit, Membership, Observing, PeerConfig};
 
 use crate::clock::Clock;
 use crate::config::{MemberConfig, ServerConfig};
@@ -23,6 +23,8 @@ use crate::run::{StartError, bind};
 /// Packets that wait in memory while the own disk is busy, and unsent ones for a learner: beyond that it has to come
 /// again.
 const MAX_WAITING_BYTES: usize = 128 << 20;
+/// The longest to wait for a follower that is to take this observer: there are others.
+const MASTER_CONNECT_MS: u64 = 2000;
 /// How long to wait for a connection if nothing is configured.
 const BACKLOG: u32 = 256;
 
@@ -78,7 +80,7 @@ impl Ports {
     }
 }
 
-fn listen(host: &str, port: u16, what: &str) -> Result<TcpListener, StartError> {
+pub(crate) fn listen(host: &str, port: u16, what: &str) -> Result<TcpListener, StartError> {
     let refused = |source| StartError::Listen {
         address: format!("{host}:{port} ({what} port)"),
         source,
@@ -132,6 +134,7 @@ impl Start<'_> {
             max_waiting_bytes: MAX_WAITING_BYTES,
             force_snapshot: member.force_snapshot_sync,
             log_sync: member.snapshot_size_factor.is_some(),
+            observing: self.observing(),
         };
         let limit = Limit { count: member.commit_log_count, ..Limit::default() };
         let recent = std::mem::take(&mut recovered.history.proposals);
@@ -153,12 +156,26 @@ impl Start<'_> {
         )
     }
 
+    fn observing(&self) -> Observing {
+        let member = self.member;
+        let tick_ms = u64::from(self.config.tick_time_ms);
+        let connect_ms = tick_ms * u64::from(member.connect_to_learner_master_limit_ticks);
+        Observing {
+            masters: member.observer_master_port.is_some(),
+            connect_ms: connect_ms.min(MASTER_CONNECT_MS),
+            reconnect_delay_ms: member.observer_reconnect_delay_ms,
+            election_delay_ms: member.observer_election_delay_ms,
+            seed: self.node_config.seed,
+        }
+    }
+
     /// The sockets.
     pub(crate) fn peers(&self, ports: Ports, store: &Arc<RwLock<Store>>) -> PeersConfig {
         PeersConfig {
             me: self.member.id,
             multi_address: self.member.multi_address,
             listen_on_all_ips: self.member.listen_on_all_ips,
+            observer_master_port: self.member.observer_master_port,
             members: RefCell::new(Lists {
                 current: Arc::new(self.member.members.clone()),
                 last_seen: Arc::new(

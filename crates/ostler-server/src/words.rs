@@ -306,7 +306,9 @@ impl WordDesk {
         MemberMonitor {
             quorum_size: members.voters().count() as u64,
             leader: (mode == Some(Mode::Leader)).then(leader),
-            observer_master_id: node.leader.filter(|_| mode == Some(Mode::Observer)).map(|leader| leader.0),
+            observers: (mode == Some(Mode::Follower) && member.observer_master_port.is_some())
+                .then(|| synced(true).count() as u64),
+            observer_master_id: node.master.filter(|_| mode == Some(Mode::Observer)).map(|master| master.0),
         }
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn run(search: &Search) -> bool {
          client operations {}, acknowledged {}, transactions {}\n  \
          crashes {}, of them power cuts {}, leader changes {}\n  \
          DIFF {}, TRUNC {}, SNAP {}, sessions moved {}, expired {}\n  \
+         observers that began with the leader {}, with a follower {}\n  \
          seeds with lanes=1 {}, with lanes=3 {}, {} events\n  \
          {hours:.1} simulated cluster-hours, {:.1} per minute and thread ({} threads), {:.1} per minute of a processor",
         sum.seeds,
@@ -117,6 +118,8 @@ pub(crate) fn run(search: &Search) -> bool {
         sum.snaps,
         sum.moved,
         sum.expired,
+        sum.observers,
+        sum.by_masters,
         sum.one_lane,
         sum.three_lanes,
         sum.events,
@@ -141,6 +144,7 @@ fn is_enough(sum: &Report) -> bool {
         ("DIFF", sum.diffs, 2_000),
         ("TRUNC", sum.truncs, 2_000),
         ("SNAP", sum.snaps, 2_000),
+        ("observers that began with a follower", sum.by_masters, 2_000),
         ("seeds with lanes=1", sum.one_lane, 5_000),
         ("seeds with lanes=3", sum.three_lanes, 2_500),
     ];

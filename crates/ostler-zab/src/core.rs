@@ -10,6 +10,8 @@ use ostler_wire::{ServerId, Zxid};
 
 use crate::history::History;
 use crate::io::{EpochKind, Generation, Input, LinkId, Output, Proposal, Reason};
+use crate::masters::Masters;
+pub use crate::masters::Observing;
 use crate::membership::{Activation, Membership};
 use crate::quorum::JointQuorum;
 
@@ -35,6 +37,8 @@ pub struct PeerConfig {
     /// Whether a learner that lags behind what is kept in memory may get what it lacks from the log on disk (not if
     /// `zookeeper.snapshotSizeFactor` is below 0).
     pub log_sync: bool,
+    /// How it finds whom to learn from, if it observes.
+    pub observing: Observing,
 }
 
 impl PeerConfig {
@@ -74,6 +78,8 @@ pub(crate) struct Core {
     pub(crate) last_counter: u32,
     /// The member lists; none where the quorum alone is given.
     pub(crate) membership: Option<Membership>,
+    /// Whom an observer learned from.
+    pub(crate) masters: Masters,
 }
 
 /// One thing at a time is asked of the disk beside appends.
@@ -85,6 +91,11 @@ pub(crate) enum DiskWork {
 }
 
 impl Core {
+    /// A random time below one of the delays of an observer.
+    pub(crate) fn draw_delay(&mut self, most_ms: u64) -> u64 {
+        self.masters.draw(self.config.observing.seed, most_ms)
+    }
+
     pub(crate) fn me(&self) -> ServerId {
         self.config.server
     }

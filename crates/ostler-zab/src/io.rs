@@ -26,6 +26,13 @@ pub struct Generation(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 
+impl LinkId {
+    /// The id of an observer that has none: no member has it.
+    pub(crate) fn unlisted_server(self) -> ServerId {
+        ServerId(-1 - i64::try_from(self.0).unwrap_or(i64::MAX - 1))
+    }
+}
+
 /// What can happen to a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Input {
@@ -89,8 +96,13 @@ pub enum Input {
         /// Whether it is there.
         up: bool,
     },
-    /// A learner connected.
+    /// A learner connected to the port of the leader.
     LearnerArrived {
+        /// Its link.
+        link: LinkId,
+    },
+    /// An observer connected to the port where followers take observers.
+    ObserverArrived {
         /// Its link.
         link: LinkId,
     },
@@ -184,11 +196,12 @@ pub enum Output {
         /// What to say.
         notification: Notification,
     },
-    /// Connect to the learner port of a member; answer with [`Input::LeaderReached`] or
-    /// [`Input::LeaderUnreachable`].
+    /// Connect to a member; answer with [`Input::LeaderReached`] or [`Input::LeaderUnreachable`].
     Connect {
         /// The member.
-        leader: ServerId,
+        server: ServerId,
+        /// To which of its ports.
+        door: Door,
         /// How long to try, in milliseconds.
         within_ms: u64,
         /// To be given back.
@@ -273,6 +286,15 @@ pub enum Output {
     Standing(Standing),
 }
 
+/// A port for learners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Door {
+    /// Where a leader takes all its learners.
+    Leader,
+    /// Where a follower takes observers: one that is not open will not be soon.
+    Master,
+}
+
 /// Where a learner stands in the log on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogPlace {
@@ -306,8 +328,10 @@ pub enum Standing {
     },
     /// Follows a leader, with all of its history.
     Following {
-        /// The leader.
+        /// The leader, as the last election told it.
         leader: ServerId,
+        /// Whom it learns from: the leader, or a follower that takes observers.
+        master: ServerId,
         /// The link to it.
         link: LinkId,
         /// Whether it takes part in decisions, or observes.
@@ -374,6 +398,9 @@ pub enum Reason {
     /// The server does not lead.
     #[error("this server does not lead")]
     NotLeading,
+    /// The server is not a follower that serves.
+    #[error("this server takes no observers at the moment")]
+    NoMaster,
     /// Another connection of the same server came.
     #[error("it connected again")]
     Replaced,

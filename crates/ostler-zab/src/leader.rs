@@ -12,12 +12,12 @@ use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::core::Core;
+use crate::handover::{Decided, Handover};
 use crate::history::NOTHING;
 use crate::io::{EpochKind, LinkId, LogPlace, Output, Proposal, Reason, Standing};
-use crate::sync::{self, Plan};
 
 /// The most commits that are held back for a learner that does not acknowledge its history.
-const MAX_HELD: usize = 200_000;
+pub(crate) const MAX_HELD: usize = 200_000;
 
 /// A server that leads, or is about to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -371,10 +371,7 @@ impl Leader {
             self.drop_learner(core, link, Reason::MembersAhead);
             return Ok(());
         }
-        let server = info.server.unwrap_or_else(|| {
-            // An observer without an id gets one that no member has.
-            ServerId(-1 - i64::try_from(link.0).unwrap_or(i64::MAX - 1))
-        });
+        let server = info.server.unwrap_or_else(|| link.unlisted_server());
         // The server came again before its old link was found dead.
         let old: Vec<LinkId> = self
             .learners
@@ -500,33 +497,20 @@ impl Leader {
         }
     }
 
-    /// Decides how a learner comes to the history. Sending what it lacks and registering it for what comes are one step,
-    /// so that nothing falls in between (ZOOKEEPER-962); only a look into the log on disk may come before that.
+    /// Decides how a learner comes to the history, and sends it unless the log on disk has to be looked into first.
     fn sync_learner(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
+        let handover = self.handover();
         let learner = self.learners.get_mut(&link).expect("it is in the table");
         let LearnerState::AwaitAcceptance { last } = learner.state else {
             unreachable!("a learner is synced once it accepted the epoch")
         };
-        let snap = Plan::Snap { at: core.history.delivered() };
-        let plan = if core.config.force_snapshot && last <= core.history.delivered() {
-            snap
-        } else {
-            sync::decide(last, &core.history, self.committed)
-        };
-        if plan != Plan::Search {
-            return self.bring_up_to_date(core, link, plan, false, now_ms);
+        match handover.decide(core, link, last) {
+            Some(decided) => self.bring_up_to_date(core, link, decided, now_ms),
+            None => learner.state = LearnerState::AwaitLog { last },
         }
-        let through = core.history.may_search(last).filter(|_| core.config.log_sync);
-        let Some(through) = through else {
-            return self.bring_up_to_date(core, link, snap, false, now_ms);
-        };
-        learner.state = LearnerState::AwaitLog { last };
-        let upto = core.history.base();
-        core.outputs.push_back(Output::SearchLog { link, peer: last, through, upto });
     }
 
-    /// The log on disk was searched for the place where a learner stands. What was in memory then and is not any more
-    /// went to disk before: the log reaches up to what is in memory now.
+    /// The log on disk was searched for the place where a learner stands.
     pub(crate) fn on_log_searched(
         &mut self,
         core: &mut Core,
@@ -536,66 +520,23 @@ impl Leader {
     ) {
         let Some(learner) = self.learners.get(&link) else { return };
         let LearnerState::AwaitLog { last } = learner.state else { return };
-        let plan = place.and_then(|place| sync::decide_by_log(last, place));
-        match plan {
-            Some(plan) => self.bring_up_to_date(core, link, plan, true, now_ms),
-            None => {
-                let snap = Plan::Snap { at: core.history.delivered() };
-                self.bring_up_to_date(core, link, snap, false, now_ms);
-            }
-        }
+        let decided = Handover::decide_by_log(core, last, place);
+        self.bring_up_to_date(core, link, decided, now_ms);
     }
 
-    /// Sends a learner what it lacks, of it perhaps the older part from the log on disk, and registers it for what
-    /// comes.
-    fn bring_up_to_date(&mut self, core: &mut Core, link: LinkId, plan: Plan, by_log: bool, now_ms: u64) {
+    fn handover(&self) -> Handover {
+        Handover { epoch_start: self.start_of_epoch(), committed: self.committed }
+    }
+
+    /// Sends a learner what it lacks and registers it for what comes.
+    fn bring_up_to_date(&mut self, core: &mut Core, link: LinkId, decided: Decided, now_ms: u64) {
+        let handover = self.handover();
         let learner = self.learners.get_mut(&link).expect("it is in the table");
-        let observer = learner.observer;
-        let from = match plan {
-            Plan::Diff { from } => {
-                core.send(link, Packet::Diff { zxid: self.committed });
-                from
-            }
-            Plan::Trunc { to } => {
-                core.send(link, Packet::Trunc { zxid: to });
-                to
-            }
-            Plan::Snap { at } => {
-                core.send(link, Packet::Snap { zxid: at });
-                core.outputs.push_back(Output::SendSnapshot { link, zxid: at });
-                at
-            }
-            Plan::Search => unreachable!("whoever searches comes back with what was found"),
-        };
-        // What is in memory continues this without a gap or an overlap (ZOOKEEPER-2418).
-        let upto = core.history.base();
-        if by_log && from < upto {
-            core.outputs.push_back(Output::SendLog { link, after: from, upto });
-        }
         // What it acknowledged and nobody committed, it may now cut off: only what it acknowledges from here counts.
-        let server = learner.server;
         if !zoo::is(Mutation::KeepAcksAtSync) {
-            self.acked.remove(&server);
+            self.acked.remove(&learner.server);
         }
-        let committed = self.committed;
-        let members = core.membership.as_ref().map(|lists| lists.last_seen().to_string().into());
-        let newleader = Packet::NewLeader { zxid: self.start_of_epoch(), members };
-        if zoo::is(Mutation::NewLeaderBeforeHistory) {
-            core.send(link, newleader.clone());
-        }
-        let missing: Vec<Proposal> = core.history.after(from).cloned().collect();
-        for Proposal { zxid, bytes } in missing {
-            if zxid <= committed || zoo::is(Mutation::CommitAtSync) {
-                core.send(link, Packet::Proposal { zxid, entry: bytes });
-                core.send(link, Packet::Commit { zxid });
-            } else if !observer && !zoo::is(Mutation::RegisterLate) {
-                core.send(link, Packet::Proposal { zxid, entry: bytes });
-            }
-        }
-        if !zoo::is(Mutation::NewLeaderBeforeHistory) {
-            core.send(link, newleader);
-        }
-        let learner = self.learners.get_mut(&link).expect("it is in the table");
+        handover.send(core, link, decided, learner.observer);
         learner.state = LearnerState::ExpectSynced;
         learner.last_sent = core.history.last();
         learner.deadline_ms = now_ms + core.config.init_ms() + core.config.sync_ms();

@@ -14,8 +14,10 @@ use ostler_wire::{ServerId, Zxid};
 
 use crate::core::Core;
 use crate::history::NOTHING;
-use crate::io::{EpochKind, Input, LinkId, Output, Proposal, Reason, Standing};
+use crate::io::{EpochKind, Input, LinkId, LogPlace, Output, Proposal, Reason, Standing};
 use crate::leader::End;
+use crate::master::{Epoch, Master};
+use crate::masters::{Search, Step};
 use crate::membership;
 
 /// The version of the learner protocol.
@@ -26,6 +28,9 @@ const PROTOCOL: i32 = 0x10000;
 pub(crate) struct Learner {
     leader: ServerId,
     observer: bool,
+    search: Search,
+    /// The observers that learn from this follower.
+    master: Master,
     link: Option<LinkId>,
     phase: Phase,
     epoch: i64,
@@ -59,6 +64,10 @@ pub(crate) struct Learner {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Phase {
+    /// Until it may be tried again to connect.
+    Resting {
+        until_ms: u64,
+    },
     Connecting,
     ExpectEpoch,
     /// The promise is being written. `counts` says whether this acceptance is the first of the epoch.
@@ -103,15 +112,17 @@ impl Phase {
 
 impl Learner {
     pub(crate) fn new(core: &mut Core, leader: ServerId, now_ms: u64) -> Self {
-        let within_ms = core.config.init_ms();
-        core.outputs.push_back(Output::Connect { leader, within_ms, generation: core.generation });
-        Self {
+        let observer = core.config.observer;
+        let (search, step) = Search::new(core, leader, observer, now_ms);
+        let mut learner = Self {
             leader,
-            observer: core.config.observer,
+            observer,
+            search,
+            master: Master::default(),
             link: None,
             phase: Phase::Connecting,
             epoch: 0,
-            deadline_ms: now_ms + within_ms,
+            deadline_ms: 0,
             not_logged: VecDeque::new(),
             committed: BTreeSet::new(),
             last_queued: None,
@@ -125,7 +136,33 @@ impl Learner {
             announced: BTreeMap::new(),
             leaders_members: None,
             next_leader: None,
+        };
+        learner.take_step(core, step);
+        learner
+    }
+
+    fn take_step(&mut self, core: &mut Core, step: Step) {
+        match step {
+            Step::Rest { until_ms } => {
+                self.phase = Phase::Resting { until_ms };
+                self.deadline_ms = until_ms;
+            }
+            Step::Connect { server, door, within_ms } => {
+                self.phase = Phase::Connecting;
+                self.deadline_ms = self.search.deadline_ms();
+                let generation = core.generation;
+                core.outputs.push_back(Output::Connect { server, door, within_ms, generation });
+            }
         }
+    }
+
+    /// Nobody could be reached where this server was to connect to.
+    pub(crate) fn on_unreachable(&mut self, core: &mut Core, now_ms: u64) -> End {
+        if self.phase == Phase::Connecting {
+            let step = self.search.on_unreachable(core, now_ms)?;
+            self.take_step(core, step);
+        }
+        Ok(())
     }
 
     /// Who is to lead from here, if a change of the members said so.
@@ -161,6 +198,18 @@ impl Learner {
         self.leader
     }
 
+    /// Whom it learns from.
+    pub(crate) fn learns_from(&self) -> ServerId {
+        self.search.server()
+    }
+
+    /// Its role ended: a master that took the connection and did not bring this server to serve was of no use.
+    pub(crate) fn note_end(&self, core: &mut Core) {
+        if self.link.is_some() && self.search.is_for_master() && !self.is_serving() {
+            core.masters.note_lost();
+        }
+    }
+
     pub(crate) fn observer(&self) -> bool {
         self.observer
     }
@@ -179,17 +228,32 @@ impl Learner {
     }
 
     pub(crate) fn deadline_ms(&self) -> u64 {
-        self.deadline_ms
+        self.master.deadline_ms().map_or(self.deadline_ms, |due| due.min(self.deadline_ms))
     }
 
     /// See [`crate::Peer::forget_past`].
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn forget_times(&mut self) {
         self.deadline_ms = 0;
+        self.search.forget_times();
+        self.master.forget_times();
     }
 
-    pub(crate) fn handle_timeout(&mut self, now_ms: u64) -> End {
-        if self.deadline_ms <= now_ms { Err(Reason::TimedOut) } else { Ok(()) }
+    pub(crate) fn handle_timeout(&mut self, core: &mut Core, now_ms: u64) -> End {
+        if let Phase::Resting { until_ms } = self.phase {
+            if until_ms <= now_ms {
+                let step = self.search.next(core, now_ms);
+                self.take_step(core, step);
+            }
+            return Ok(());
+        }
+        if self.deadline_ms <= now_ms {
+            return Err(Reason::TimedOut);
+        }
+        if self.master.deadline_ms().is_some_and(|due| due <= now_ms) {
+            self.master.handle_timeout(core, self.commit, now_ms);
+        }
+        Ok(())
     }
 
     /// Silence is measured from here.
@@ -205,6 +269,7 @@ impl Learner {
         if self.link == Some(link) {
             self.heard(core, now_ms);
         }
+        self.master.on_heard(core, link, now_ms);
     }
 
     pub(crate) fn on_leader_reached(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
@@ -264,8 +329,9 @@ impl Learner {
             Phase::ExpectPlan => self.on_plan(core, &packet),
             Phase::Syncing => self.on_sync_packet(core, packet, now_ms),
             Phase::ExpectUpToDate => self.on_late_packet(core, packet, now_ms),
-            Phase::Broadcasting => self.on_live_packet(core, packet),
-            Phase::Connecting
+            Phase::Broadcasting => self.on_live_packet(core, packet, now_ms),
+            Phase::Resting { .. }
+            | Phase::Connecting
             | Phase::WritingAccepted
             | Phase::Truncating
             | Phase::ReceivingSnapshot { .. }
@@ -548,7 +614,9 @@ impl Learner {
         self.heard(core, now_ms);
         self.send(core, Packet::Ack { zxid: self.start_of_epoch() });
         let link = self.link.expect("packets come by it");
-        let standing = Standing::Following { leader: self.leader, link, observer: self.observer };
+        let (leader, master, observer) = (self.leader, self.search.server(), self.observer);
+        core.masters.note_found();
+        let standing = Standing::Following { leader, master, link, observer };
         core.outputs.push_back(Output::Standing(standing));
         while let Some(proposal) = self.not_logged.pop_front() {
             if self.observer {
@@ -578,7 +646,7 @@ impl Learner {
         core.deliver(self.commit);
     }
 
-    fn on_live_packet(&mut self, core: &mut Core, packet: Packet) -> End {
+    fn on_live_packet(&mut self, core: &mut Core, packet: Packet, now_ms: u64) -> End {
         let link = self.link.expect("packets come by it");
         match packet {
             Packet::Proposal { zxid, entry } if !self.observer => {
@@ -591,10 +659,10 @@ impl Learner {
                     self.send(core, Packet::Ack { zxid });
                 }
             }
-            Packet::Commit { zxid } if !self.observer => self.on_commit(core, zxid)?,
+            Packet::Commit { zxid } if !self.observer => self.on_commit(core, zxid, None, now_ms)?,
             Packet::CommitAndActivate { zxid, leader } if !self.observer => {
                 let ends = self.activate_announced(core, zxid, leader);
-                self.on_commit(core, zxid)?;
+                self.on_commit(core, zxid, Some(leader), now_ms)?;
                 if ends {
                     return Err(Reason::MembersChanged);
                 }
@@ -616,11 +684,14 @@ impl Learner {
         Ok(())
     }
 
-    fn on_commit(&mut self, core: &mut Core, zxid: Zxid) -> End {
+    fn on_commit(&mut self, core: &mut Core, zxid: Zxid, activates: Option<ServerId>, now_ms: u64) -> End {
         if zxid > core.history.last() {
             return Err(Reason::Violation("a commit of what was not proposed"));
         }
+        let before = self.commit;
         self.commit = self.commit.max(zxid);
+        let epoch = self.epoch();
+        self.master.inform(core, epoch, before, activates, now_ms);
         core.deliver(self.commit);
         Ok(())
     }
@@ -634,6 +705,45 @@ impl Learner {
 
     fn send(&self, core: &mut Core, packet: Packet) {
         core.send(self.link.expect("the role speaks once it is connected"), packet);
+    }
+}
+
+/// What it does for the observers that learn from it.
+impl Learner {
+    pub(crate) fn observers(&self) -> &Master {
+        &self.master
+    }
+
+    fn epoch(&self) -> Epoch {
+        Epoch { number: self.epoch, committed: self.commit }
+    }
+
+    pub(crate) fn on_observer_arrived(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
+        if self.is_serving() && !self.observer {
+            self.master.on_arrived(core, link, now_ms);
+        } else {
+            core.close(link, Reason::NoMaster);
+        }
+    }
+
+    pub(crate) fn on_observer_packet(&mut self, core: &mut Core, link: LinkId, packet: Packet, now_ms: u64) {
+        let epoch = self.epoch();
+        self.master.on_packet(core, epoch, link, packet, now_ms);
+    }
+
+    pub(crate) fn on_observer_gone(&mut self, core: &mut Core, link: LinkId) {
+        self.master.on_link_down(core, link);
+    }
+
+    pub(crate) fn on_log_searched(
+        &mut self,
+        core: &mut Core,
+        link: LinkId,
+        place: Option<LogPlace>,
+        now_ms: u64,
+    ) {
+        let epoch = self.epoch();
+        self.master.on_log_searched(core, epoch, link, place, now_ms);
     }
 }
 

@@ -7,10 +7,13 @@
 
 mod core;
 mod election;
+mod handover;
 mod history;
 mod io;
 mod leader;
 mod learner;
+mod master;
+mod masters;
 pub mod membership;
 pub mod peer;
 pub mod quorum;
@@ -19,10 +22,10 @@ mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-pub use crate::core::{Epochs, PeerConfig};
+pub use crate::core::{Epochs, Observing, PeerConfig};
 pub use election::{Elected, is_better};
 pub use history::{History, Limit};
-pub use io::{EpochKind, Generation, Input, LinkId, LogPlace, Output, Proposal, Reason, Standing};
+pub use io::{Door, EpochKind, Generation, Input, LinkId, LogPlace, Output, Proposal, Reason, Standing};
 pub use membership::Membership;
 pub use peer::Peer;
 pub use quorum::{JointQuorum, Quorum, QuorumError};

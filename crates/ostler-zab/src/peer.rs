@@ -11,12 +11,13 @@ use ostler_wire::quorum::{Notification, Packet, PeerState, Vote};
 use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
-use crate::core::{Core, Epochs, PeerConfig};
+use crate::core::{Core, Epochs, Observing, PeerConfig};
 use crate::election::{Elected, Election, Electorate, Step};
 use crate::history::History;
 use crate::io::{Generation, Input, LinkId, Output, Proposal, Reason, Standing};
 use crate::leader::{End, Leader};
 use crate::learner::Learner;
+use crate::masters::Masters;
 use crate::membership::{self, Membership};
 use crate::quorum::JointQuorum;
 use crate::solo::Solo;
@@ -82,6 +83,7 @@ impl Peer {
             max_waiting_bytes: 0,
             force_snapshot: false,
             log_sync: false,
+            observing: Observing::default(),
         };
         // Nobody will ask for what was delivered.
         let history = History::new(last, [], crate::history::Limit { count: 0, bytes: 0 });
@@ -109,6 +111,7 @@ impl Peer {
             last_counter: LAST_COUNTER,
             heard_epoch: 0,
             membership: None,
+            masters: Masters::default(),
         };
         Self {
             core,
@@ -218,6 +221,12 @@ impl Peer {
             Input::Notification { from, notification } => self.on_notification(from, &notification, now_ms),
             Input::ElectionLink { server, up } => self.on_election_link(server, up, now_ms),
             Input::LearnerArrived { link } => self.on_learner_arrived(link, now_ms),
+            Input::ObserverArrived { link } => match &mut self.role {
+                Role::Learning(learner) => learner.on_observer_arrived(&mut self.core, link, now_ms),
+                Role::Solo(_) | Role::Settling | Role::Looking(_) | Role::Leading(_) => {
+                    self.core.close(link, Reason::NoMaster);
+                }
+            },
             Input::LeaderReached { link, generation } => match &mut self.role {
                 Role::Learning(learner) if generation == self.core.generation => {
                     learner.on_leader_reached(&mut self.core, link, now_ms);
@@ -225,8 +234,11 @@ impl Peer {
                 _ => self.core.close(link, Reason::RoleEnded),
             },
             Input::LeaderUnreachable { generation } => {
-                if matches!(&self.role, Role::Learning(_)) && generation == self.core.generation {
-                    self.end_role(Reason::Unreachable, now_ms);
+                if let Role::Learning(learner) = &mut self.role
+                    && generation == self.core.generation
+                {
+                    let end = learner.on_unreachable(&mut self.core, now_ms);
+                    self.check(end, now_ms);
                 }
             }
             Input::Heard { link } => match &mut self.role {
@@ -241,11 +253,11 @@ impl Peer {
                     self.check(end, now_ms);
                 }
             }
-            Input::LogSearched { link, place } => {
-                if let Role::Leading(leader) = &mut self.role {
-                    leader.on_log_searched(&mut self.core, link, place, now_ms);
-                }
-            }
+            Input::LogSearched { link, place } => match &mut self.role {
+                Role::Leading(leader) => leader.on_log_searched(&mut self.core, link, place, now_ms),
+                Role::Learning(learner) => learner.on_log_searched(&mut self.core, link, place, now_ms),
+                Role::Solo(_) | Role::Settling | Role::Looking(_) => {}
+            },
             Input::MembersProposed { link, zxid, members } => {
                 if let Role::Learning(learner) = &mut self.role {
                     learner.on_members_proposed(link, zxid, members);
@@ -261,6 +273,10 @@ impl Peer {
                         Ok(())
                     }
                     Role::Leading(leader) => leader.on_packet(&mut self.core, link, packet, now_ms),
+                    Role::Learning(learner) if learner.observers().has(link) => {
+                        learner.on_observer_packet(&mut self.core, link, packet, now_ms);
+                        Ok(())
+                    }
                     Role::Learning(learner) => learner.on_packet(&mut self.core, link, packet, now_ms),
                     Role::Solo(_) => Ok(()),
                 };
@@ -284,7 +300,7 @@ impl Peer {
                 self.check(end, now_ms);
             }
             Role::Learning(learner) => {
-                let end = learner.handle_timeout(now_ms);
+                let end = learner.handle_timeout(&mut self.core, now_ms);
                 self.check(end, now_ms);
             }
         }
@@ -374,6 +390,16 @@ impl Peer {
             Role::Learning(learner) => {
                 if let Some(link) = learner.link() {
                     self.core.close(link, reason);
+                }
+                for link in learner.observers().links() {
+                    self.core.close(link, Reason::NoMaster);
+                    self.core.outputs.push_back(Output::LearnerGone { link });
+                }
+                if learner.observer() {
+                    learner.note_end(&mut self.core);
+                    // Observers are many: they do not all come back at once.
+                    let delay_ms = self.core.draw_delay(self.core.config.observing.election_delay_ms);
+                    self.not_before_ms = self.not_before_ms.max(now_ms.saturating_add(delay_ms));
                 }
                 self.next_leader = learner.next_leader();
             }
@@ -604,7 +630,8 @@ impl Peer {
             Role::Learning(learner) if learner.link() == Some(link) => {
                 self.end_role(Reason::LinkDown, now_ms)
             }
-            Role::Solo(_) | Role::Settling | Role::Looking(_) | Role::Learning(_) => {}
+            Role::Learning(learner) => learner.on_observer_gone(&mut self.core, link),
+            Role::Solo(_) | Role::Settling | Role::Looking(_) => {}
         }
     }
 }
@@ -652,11 +679,25 @@ impl Peer {
         }
     }
 
-    /// The learners of a leader: link, server, whether it observes, whether it is in sync.
+    /// Whom this server learns from, if it has joined somebody.
+    #[must_use]
+    pub fn master(&self) -> Option<ServerId> {
+        match &self.role {
+            Role::Learning(learner) if learner.is_serving() => Some(learner.learns_from()),
+            _ => None,
+        }
+    }
+
+    /// The learners of a leader, or the observers of a follower: link, server, whether it observes, whether it is in
+    /// sync.
     #[must_use]
     pub fn learners(&self) -> Vec<(LinkId, ServerId, bool, bool)> {
         match &self.role {
             Role::Leading(leader) => leader.learners().collect(),
+            Role::Learning(learner) => {
+                let observers = learner.observers().observers();
+                observers.map(|(link, server, synced)| (link, server, true, synced)).collect()
+            }
             _ => Vec::new(),
         }
     }

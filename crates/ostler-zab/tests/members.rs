@@ -7,7 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ostler_wire::quorum::{Members, Notification, Packet, PeerState, Vote};
 use ostler_wire::{ServerId, Zxid};
-use ostler_zab::{Epochs, History, Input, Limit, LinkId, Membership, Output, Peer, PeerConfig, Standing};
+use ostler_zab::{
+    Epochs, History, Input, Limit, LinkId, Membership, Observing, Output, Peer, PeerConfig, Standing,
+};
 
 const LINK: LinkId = LinkId(1);
 const EPOCH: i64 = 7;
@@ -37,6 +39,7 @@ impl Rig {
             max_waiting_bytes: 1 << 20,
             force_snapshot: false,
             log_sync: true,
+            observing: Observing::default(),
         };
         let history = History::new(Zxid::ZERO, [], Limit::default());
         let mut peer = Peer::member(config, Epochs { accepted: 6, current: 6 }, history);

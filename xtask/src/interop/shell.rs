@@ -175,6 +175,7 @@ fn transcript(shell: &Shell<'_>, kind: &Kind, golden: &Transcript) -> Result<Tra
         config: config.map(str::to_owned).to_vec(),
         jvm_flags: vec!["-Dznode.container.checkIntervalMs=86400000".to_owned()],
         java_flags: Vec::new(),
+        observer_master_port: None,
     };
     let server = Server::start(kind, &setup, home.path())?;
     let address = server.address().to_string();

@@ -25,12 +25,8 @@ const MIN_COMMIT_LOG_COUNT: usize = 500;
 
 /// Settings of an ensemble whose part of the server is not built yet, with the value that asks for nothing: accepted,
 /// and said so.
-const NOT_YET: [(&str, &str); 4] = [
-    ("observerMasterPort", "0"),
-    ("oraclePath", ""),
-    ("enableEagerACLCheck", "false"),
-    ("syncEnabled", "true"),
-];
+const NOT_YET: [(&str, &str); 3] =
+    [("oraclePath", ""), ("enableEagerACLCheck", "false"), ("syncEnabled", "true")];
 
 /// All settings of a member of an ensemble, beyond those that every server has.
 #[derive(Clone, Debug, PartialEq)]

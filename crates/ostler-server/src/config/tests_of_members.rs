@@ -273,13 +273,9 @@ fn a_dynamic_file_and_its_version() {
 
 #[test]
 fn what_is_not_built_yet_is_said() {
-    for line in [
-        "observerMasterPort=2191",
-        "oraclePath=/o",
-        "enableEagerACLCheck=true",
-        "syncEnabled=false",
-        "quorum.auth.enableSasl=true",
-    ] {
+    for line in
+        ["oraclePath=/o", "enableEagerACLCheck=true", "syncEnabled=false", "quorum.auth.enableSasl=true"]
+    {
         let key = line.split('=').next().unwrap();
         assert_eq!(with(line).1, [format!("zoo.cfg:8: {key}: accepted, not active yet")], "{line}");
     }

@@ -76,6 +76,9 @@ fn gauges(text: &mut String, report: &MonitorReport) {
         gauge("synced_non_voting_followers", &leader.synced_non_voting_followers);
         gauge("synced_observers", &leader.synced_observers);
     }
+    if let Some(observers) = report.member.as_ref().and_then(|member| member.observers) {
+        gauge("synced_observers", &observers);
+    }
     gauge("auth_failed_count", &report.auth_failed_count);
     gauge("min_latency", &latency.min);
     gauge("max_file_descriptor_count", &report.max_file_descriptors);

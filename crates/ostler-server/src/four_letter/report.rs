@@ -334,6 +334,8 @@ pub struct MemberMonitor {
     pub quorum_size: u64,
     /// What a leader tells.
     pub leader: Option<LeaderMonitor>,
+    /// Observers in sync that learn from a follower, if it takes any.
+    pub observers: Option<u64>,
     /// From whom an observer takes its transactions.
     pub observer_master_id: Option<i64>,
 }

@@ -406,8 +406,9 @@ fn mntr_gives_each_recording_again() {
 /// The members of an ensemble print what a server alone prints, and lines of their own.
 #[test]
 fn mntr_of_members_gives_each_recording_again() {
-    let member =
-        |leader, observer_master_id| Some(MemberMonitor { quorum_size: 3, leader, observer_master_id });
+    let member = |leader, observer_master_id| {
+        Some(MemberMonitor { quorum_size: 3, leader, observers: None, observer_master_id })
+    };
     let leader = LeaderMonitor {
         learners: vec![1, 2, 4],
         synced_followers: 2,

@@ -1,5 +1,6 @@
-//! The learner port: accepts learners, dials the leader, and keeps the links of both kinds by number. Answers to
-//! Java's `LearnerCnxAcceptor` and to the connecting half of `Learner`.
+//! The learner port, and a follower's port for observers: accepts learners, dials the leader or a follower that takes
+//! observers, and keeps the links of all kinds by number. Answers to Java's `LearnerCnxAcceptor`, to the listening half
+//! of `ObserverMaster`, and to the connecting half of `Learner`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use ostler_wire::quorum::{Packet, Side};
 use ostler_wire::{ServerId, Zxid};
-use ostler_zab::{Generation, Input, LinkId, Reason};
+use ostler_zab::{Door, Generation, Input, LinkId, Reason};
 use tokio::net::TcpStream;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::Instant;
@@ -19,7 +20,7 @@ use super::PeersConfig;
 use super::dial::dial;
 use super::doors::Doors;
 use super::link::Link;
-use crate::member::Spot;
+use crate::member::{Spot, listen};
 
 /// Links at once: more than an ensemble has learners, less than what a flood would take.
 const MAX_LINKS: usize = 1000;
@@ -27,6 +28,8 @@ const MAX_LINKS: usize = 1000;
 /// and takes its time on a busy machine. Whoever gives up too early begins another round of votes, to which that leader
 /// does not listen for as long as `initLimit`.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often to try to open the port for observers.
+const REOPEN_EVERY: Duration = Duration::from_secs(2);
 const TELL_EVERY: Duration = Duration::from_secs(10);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(100);
 
@@ -37,6 +40,10 @@ pub(super) struct Links {
     open: RefCell<BTreeMap<LinkId, Open>>,
     /// The tasks that take connections.
     doors: Doors,
+    /// Those that take observers, while this server is a follower that serves.
+    observers: Doors,
+    /// The one that opens them.
+    opener: RefCell<Option<AbortHandle>>,
     /// When the log last told of a voter that cannot be let in.
     stranger_told: Cell<Option<Instant>>,
 }
@@ -59,6 +66,8 @@ impl Links {
             next: Cell::new(1),
             open: RefCell::default(),
             doors: Doors::default(),
+            observers: Doors::default(),
+            opener: RefCell::default(),
             stranger_told: Cell::new(None),
         });
         let wanted: Vec<Spot> = ports.iter().map(|(spot, _)| spot.clone()).collect();
@@ -73,11 +82,75 @@ impl Links {
 
     /// Takes connections where it is wanted, and nowhere else; what was not open yet comes with it.
     pub(super) fn listen(self: &Rc<Self>, wanted: &[Spot], fresh: Vec<(Spot, TcpListener)>) {
-        let serve = |(spot, listener)| (spot, spawn_local(Rc::clone(self).accept(listener)).abort_handle());
+        let serve = |door| self.serve(door, |link| Input::LearnerArrived { link });
         self.doors.change(wanted, fresh.into_iter().map(serve));
     }
 
-    async fn accept(self: Rc<Self>, listener: TcpListener) {
+    fn serve(
+        self: &Rc<Self>,
+        (spot, listener): (Spot, TcpListener),
+        arrived: fn(LinkId) -> Input,
+    ) -> (Spot, AbortHandle) {
+        (spot, spawn_local(Rc::clone(self).accept(listener, arrived)).abort_handle())
+    }
+
+    /// Opens the port for observers if there is to be one, where this server is found now, or closes it.
+    pub(super) fn take_observers(self: &Rc<Self>, takes: bool) {
+        if !takes {
+            return self.close_for_observers();
+        }
+        if let Some(opener) = self.opener.take() {
+            opener.abort();
+        }
+        if let Some(port) = self.config.observer_master_port {
+            let opener = spawn_local(Rc::clone(self).open_for_observers(port)).abort_handle();
+            self.opener.replace(Some(opener));
+        }
+    }
+
+    fn close_for_observers(&self) {
+        if let Some(opener) = self.opener.take() {
+            opener.abort();
+        }
+        self.observers.close_all();
+    }
+
+    /// Opens the port beside every address at which this server is found, and tries again as long as one is taken: a
+    /// follower follows whether or not it takes observers.
+    async fn open_for_observers(self: Rc<Self>, port: u16) {
+        let mut told = false;
+        loop {
+            let own = self.config.addresses(self.config.me, |_| 0);
+            let host = |host| if self.config.listen_on_all_ips { "0.0.0.0".to_owned() } else { host };
+            let mut wanted: Vec<Spot> = own.into_iter().map(|(name, _)| (host(name), port)).collect();
+            wanted.sort();
+            wanted.dedup();
+            self.observers.change(&wanted, []);
+            let mut problem = None;
+            for spot in self.observers.missing(&wanted) {
+                match listen(&spot.0, spot.1, "observer master") {
+                    Ok(listener) => {
+                        let door =
+                            self.serve((spot.clone(), listener), |link| Input::ObserverArrived { link });
+                        self.observers.change(&wanted, [door]);
+                    }
+                    Err(error) => problem = Some(error),
+                }
+            }
+            match problem {
+                None if told => return info!(port, "observers are taken now"),
+                None => return,
+                Some(error) if !told => {
+                    warn!(%error, "this follower takes no observers");
+                    told = true;
+                }
+                Some(_) => {}
+            }
+            tokio::time::sleep(REOPEN_EVERY).await;
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: TcpListener, arrived: fn(LinkId) -> Input) {
         let listener = match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => listener,
             Err(error) => return warn!(%error, "cannot accept learners"),
@@ -90,7 +163,7 @@ impl Links {
                 Ok((stream, _)) => {
                     let _ = stream.set_nodelay(true);
                     let link = self.keep(stream, Side::Master);
-                    self.config.tell(Input::LearnerArrived { link });
+                    self.config.tell(arrived(link));
                 }
                 Err(error) => {
                     warn!(%error, "cannot accept a learner");
@@ -102,36 +175,50 @@ impl Links {
 
     /// Ends all connections and takes no more.
     pub(super) fn close_all(&self) {
+        self.close_for_observers();
         self.doors.close_all();
         self.open.take();
     }
 
-    /// Connects to the learner port of a leader.
-    pub(super) fn connect(self: &Rc<Self>, leader: ServerId, within: Duration, generation: Generation) {
+    /// Connects to a leader, or to a follower that may take this observer.
+    pub(super) fn connect(
+        self: &Rc<Self>,
+        server: ServerId,
+        door: Door,
+        within: Duration,
+        generation: Generation,
+    ) {
         let links = Rc::clone(self);
         spawn_local(async move {
-            match links.dial(leader, within).await {
+            match links.dial(server, door, within).await {
                 Ok(stream) => {
                     let link = links.keep(stream, Side::Learner);
                     links.config.tell(Input::LeaderReached { link, generation });
                 }
                 Err(error) => {
-                    info!(%leader, %error, "cannot reach the leader");
+                    match door {
+                        Door::Leader => info!(leader = %server, %error, "cannot reach the leader"),
+                        Door::Master => debug!(%server, %error, "it takes no observers at the moment"),
+                    }
                     links.config.tell(Input::LeaderUnreachable { generation });
                 }
             }
         });
     }
 
-    async fn dial(&self, leader: ServerId, within: Duration) -> std::io::Result<TcpStream> {
-        let addresses = self.config.addresses(leader, |address| address.quorum_port);
+    async fn dial(&self, server: ServerId, door: Door, within: Duration) -> std::io::Result<TcpStream> {
+        let mut addresses = self.config.addresses(server, |address| address.quorum_port);
         if addresses.is_empty() {
-            return Err(std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                "the leader is not in the member list",
-            ));
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "it is not in the member list"));
         }
-        keep_dialling(&addresses, within.min(PATIENCE)).await
+        match (door, self.config.observer_master_port) {
+            (Door::Master, Some(port)) => {
+                addresses.iter_mut().for_each(|address| address.1 = port);
+                addresses.dedup();
+                dial(&addresses, within).await
+            }
+            _ => keep_dialling(&addresses, within.min(PATIENCE)).await,
+        }
     }
 
     fn keep(self: &Rc<Self>, stream: TcpStream, side: Side) -> LinkId {

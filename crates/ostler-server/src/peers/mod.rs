@@ -36,6 +36,8 @@ pub(crate) struct PeersConfig {
     pub(crate) multi_address: bool,
     /// Open the ports on every address of the machine.
     pub(crate) listen_on_all_ips: bool,
+    /// Where followers take observers.
+    pub(crate) observer_master_port: Option<u16>,
     pub(crate) members: RefCell<Lists>,
     /// Where changes of the members are kept.
     pub(crate) files: Option<MembersFiles>,
@@ -114,12 +116,16 @@ impl Peers {
         if standing.told.replace(now) == now {
             return;
         }
+        let takes_observers = matches!(now, ostler_zab::Standing::Following { observer: false, .. });
+        self.learners.take_observers(takes_observers);
         let because = || last_end.map_or_else(|| "it starts".to_owned(), |reason| reason.to_string());
         match now {
             ostler_zab::Standing::Looking => info!(because = because(), "looking for a leader"),
             ostler_zab::Standing::Leading { epoch } => info!(epoch, "leading"),
             ostler_zab::Standing::Following { leader, observer: false, .. } => info!(%leader, "following"),
-            ostler_zab::Standing::Following { leader, observer: true, .. } => info!(%leader, "observing"),
+            ostler_zab::Standing::Following { leader, master, observer: true, .. } => {
+                info!(%leader, %master, "observing");
+            }
             ostler_zab::Standing::Solo => {}
         }
         let alone = now == ostler_zab::Standing::Looking;
@@ -136,8 +142,8 @@ impl Peers {
     pub(crate) fn carry_out(&self, output: ostler_zab::Output) {
         match output {
             ostler_zab::Output::Notify { to, notification } => self.election.send(to, &notification),
-            ostler_zab::Output::Connect { leader, within_ms, generation } => {
-                self.learners.connect(leader, Duration::from_millis(within_ms), generation);
+            ostler_zab::Output::Connect { server, door, within_ms, generation } => {
+                self.learners.connect(server, door, Duration::from_millis(within_ms), generation);
             }
             ostler_zab::Output::Send { link, packet } => self.learners.send(link, &packet),
             ostler_zab::Output::SendSnapshot { link, zxid } => self.learners.send_tree(link, zxid),
@@ -188,6 +194,10 @@ impl Peers {
             Some(addresses) if own(&before).as_ref() != Some(&addresses) => {
                 if let Err(error) = self.move_to(&Spots::of(&addresses, self.config.listen_on_all_ips)) {
                     tracing::error!(%error, "the other members do not find this server where the new list has it");
+                }
+                let told = self.standing.told.get();
+                if matches!(told, ostler_zab::Standing::Following { observer: false, .. }) {
+                    self.learners.take_observers(true);
                 }
             }
             _ => {}
@@ -292,6 +302,7 @@ mod tests {
             me: ServerId(1),
             multi_address: false,
             listen_on_all_ips: false,
+            observer_master_port: None,
             members: RefCell::new(Lists { current: Arc::new(first.clone()), last_seen: Arc::new(first) }),
             files: None,
             log: LogSource { disk, size_factor: None },

@@ -11,7 +11,7 @@ use ostler_store::sim::{FaultPlan, SimDisk};
 use ostler_wire::Zxid;
 use ostler_wire::quorum::Packet;
 use ostler_wire::txn::{Txn, TxnEntry, TxnHeader};
-use ostler_zab::{Generation, LinkId, Standing};
+use ostler_zab::{Door, Generation, LinkId, Standing};
 
 use super::faults::Kind;
 use super::ledger::Ledger;
@@ -45,7 +45,7 @@ pub(super) enum Event {
     /// A channel for votes is found dead by the first.
     Break(usize, usize, u64),
     /// A learner tries to connect.
-    Dial(usize, u64, usize, u64, u64),
+    Dial(usize, u64, (usize, Door), u64, u64),
     ToServer(usize),
     ToClient(usize),
     Client(usize),
@@ -94,6 +94,9 @@ pub(super) struct Counts {
     pub truncs: u64,
     pub snaps: u64,
     pub moved: u64,
+    /// Observers that began to serve with the leader, and with a follower.
+    pub observers: u64,
+    pub by_masters: u64,
     pub expired: u64,
 }
 
@@ -143,7 +146,7 @@ impl Cluster {
         let patrons: Vec<Patron> =
             settings.clients.iter().map(|plan| Patron::new(plan.clone(), &mut history)).collect();
         let net = super::net::Net::new(servers, patrons.len());
-        let ledger = Ledger::new(settings.quorum.clone(), servers, settings.last_counter);
+        let ledger = Ledger::new(settings.quorum.clone(), (settings.voters, servers), settings.last_counter);
         Self {
             rng,
             trace: Trace::new(print),
@@ -205,8 +208,8 @@ impl Cluster {
             Event::Vote(from, to) => self.vote_arrives(from, to)?,
             Event::Greet(a, b) => self.greet(a, b)?,
             Event::Break(place, other, number) => self.found_broken(place, other, number)?,
-            Event::Dial(place, life, leader, until_us, generation) => {
-                self.dial(place, life, leader, until_us, Generation(generation))?;
+            Event::Dial(place, life, to, until_us, generation) => {
+                self.dial(place, life, to, until_us, Generation(generation))?;
             }
             Event::ToServer(id) => self.on_bytes_to_server(id)?,
             Event::ToClient(id) => self.on_bytes_to_client(id)?,
@@ -339,6 +342,10 @@ impl Cluster {
             machine.standing_since_us = now_us;
             self.trace.mix([now_us, 1, place as u64, applied.0.cast_unsigned()]);
             self.trace.say(now_us, format_args!("s{} is {standing:?} at {applied}", place + 1));
+            if let Standing::Following { leader, master, observer: true, .. } = standing {
+                self.counts.observers += u64::from(leader == master);
+                self.counts.by_masters += u64::from(leader != master);
+            }
             if matches!(standing, Standing::Leading { .. }) {
                 self.history.led_at_us.push(now_us);
                 if std::mem::take(&mut self.net.until_led) {
@@ -484,11 +491,11 @@ impl Cluster {
                 self.ledger.on_vote(place, notification.vote)?;
                 self.vote(place, place_of(to), notification);
             }
-            ostler_zab::Output::Connect { leader, within_ms, generation } => {
+            ostler_zab::Output::Connect { server, door, within_ms, generation } => {
                 let until_us = self.now_us + within_ms * 1000;
-                let at = self.now_us + self.latency(place, place_of(leader));
+                let at = self.now_us + self.latency(place, place_of(server));
                 let life = self.machines[place].life;
-                self.at(at, Event::Dial(place, life, place_of(leader), until_us, generation.0));
+                self.at(at, Event::Dial(place, life, (place_of(server), door), until_us, generation.0));
             }
             ostler_zab::Output::Close { link, reason } => {
                 self.trace.say(self.now_us, format_args!("s{} closes link {}: {reason}", place + 1, link.0));
@@ -648,7 +655,7 @@ impl Cluster {
         &mut self,
         place: usize,
         life: u64,
-        leader: usize,
+        (leader, door): (usize, Door),
         until_us: u64,
         generation: Generation,
     ) -> Result<(), Violation> {
@@ -656,8 +663,11 @@ impl Cluster {
             return Ok(());
         }
         let open = !self.net.is_blocked(place, leader) && !self.net.is_blocked(leader, place);
-        let listens =
+        let answers =
             self.machines[leader].member.is_some() && self.machines[leader].paused_until_us <= self.now_us;
+        let follows = matches!(self.machines[leader].standing, Standing::Following { observer: false, .. });
+        // A port that is being closed may still take a connection.
+        let listens = answers && (door == Door::Leader || follows || self.rng.one_in(4));
         if open && listens {
             let id = self.next_link;
             self.next_link += 1;
@@ -665,12 +675,21 @@ impl Cluster {
             self.trace.mix([self.now_us, 3, place as u64, leader as u64]);
             self.trace.say(self.now_us, format_args!("s{} reaches s{} by link {id}", place + 1, leader + 1));
             self.give_peer(place, ostler_zab::Input::LeaderReached { link: LinkId(id), generation });
-            self.give_peer(leader, ostler_zab::Input::LearnerArrived { link: LinkId(id) });
+            let link = LinkId(id);
+            let arrived = match door {
+                Door::Leader => ostler_zab::Input::LearnerArrived { link },
+                Door::Master => ostler_zab::Input::ObserverArrived { link },
+            };
+            self.give_peer(leader, arrived);
+            return Ok(());
+        }
+        if open && door == Door::Master && self.machines[leader].paused_until_us <= self.now_us {
+            self.give_peer(place, ostler_zab::Input::LeaderUnreachable { generation });
             return Ok(());
         }
         let at = self.now_us + self.rng.range(50_000, 500_000);
         if at < until_us {
-            self.at(at, Event::Dial(place, life, leader, until_us, generation.0));
+            self.at(at, Event::Dial(place, life, (leader, door), until_us, generation.0));
         } else {
             self.give_peer(place, ostler_zab::Input::LeaderUnreachable { generation });
         }

@@ -89,7 +89,9 @@ impl Cluster {
                     Standing::Following { leader: of, link, .. } => {
                         let stands =
                             self.links.get(&link.0).is_some_and(|link| link.ends.iter().all(|end| end.open));
-                        super::settings::place_of(of) == leader && stands
+                        // A master, if there is one, is looked at by itself.
+                        let place = super::settings::place_of(of);
+                        (place == leader || self.learns_elsewhere(machine.standing)) && stands
                     }
                     Standing::Leading { .. } => place == leader,
                     Standing::Looking | Standing::Solo => false,
@@ -97,6 +99,11 @@ impl Cluster {
                 follows && member.is_quiet() && member.store.last_zxid() == last
             })
         })
+    }
+
+    /// Whether a server learns from another one than whom it takes for the leader, which may have changed since.
+    pub(super) fn learns_elsewhere(&self, standing: Standing) -> bool {
+        matches!(standing, Standing::Following { leader, master, .. } if leader != master)
     }
 
     fn clients_are_settled(&self) -> bool {

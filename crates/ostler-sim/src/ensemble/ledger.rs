@@ -37,6 +37,7 @@ pub(super) struct Book {
 #[derive(Debug)]
 pub(super) struct Ledger {
     quorum: Quorum,
+    voters: usize,
     /// The last number that an epoch may give out.
     last_counter: u32,
     proposals: BTreeMap<Zxid, Bytes>,
@@ -52,9 +53,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(quorum: Quorum, servers: usize, last_counter: Option<u32>) -> Self {
+    pub(super) fn new(quorum: Quorum, (voters, servers): (usize, usize), last_counter: Option<u32>) -> Self {
         Self {
             quorum,
+            voters,
             last_counter: last_counter.unwrap_or(u32::MAX - 1),
             proposals: BTreeMap::new(),
             committed: Vec::new(),
@@ -152,6 +154,13 @@ impl Ledger {
         let lost = book.history.iter().rev().map(|(zxid, _)| *zxid).take_while(|zxid| *zxid > to);
         let newest = lost.into_iter().find(|zxid| position(&self.committed, *zxid).is_some());
         let Some(zxid) = newest else { return Ok(()) };
+        if place >= self.voters {
+            // It is told of nothing else, so its log is a part of the truth, whoever tells it next.
+            return Err(violation!(
+                "server {} observes, and forgets {zxid}, which is committed (Z8)",
+                place + 1
+            ));
+        }
         let mut holders = self.holders(zxid);
         holders.remove(&id_of(place));
         if self.quorum.is_quorum(&holders) {
@@ -235,6 +244,15 @@ impl Ledger {
             && self.books[place].leads
         {
             self.on_committed(place, *zxid)?;
+        }
+        if let Packet::Commit { zxid } | Packet::Inform { zxid, .. } = packet
+            && matches!(self.books[place].standing, Some(Standing::Following { .. }))
+            && position(&self.committed, *zxid).is_none()
+        {
+            return Err(violation!(
+                "server {} tells an observer of {zxid}, which is not committed (Z4)",
+                place + 1
+            ));
         }
         let book = &mut self.books[place];
         match packet {

@@ -37,6 +37,8 @@ pub(crate) struct Report {
     pub truncs: u64,
     pub snaps: u64,
     pub moved: u64,
+    pub observers: u64,
+    pub by_masters: u64,
     pub expired: u64,
     pub one_lane: u64,
     pub three_lanes: u64,
@@ -58,6 +60,8 @@ impl Report {
         self.truncs += other.truncs;
         self.snaps += other.snaps;
         self.moved += other.moved;
+        self.observers += other.observers;
+        self.by_masters += other.by_masters;
         self.expired += other.expired;
         self.one_lane += other.one_lane;
         self.three_lanes += other.three_lanes;
@@ -101,6 +105,8 @@ pub(crate) fn run(seed: u64, print: bool) -> Result<Report, Violation> {
         truncs: counts.truncs,
         snaps: counts.snaps,
         moved: counts.moved,
+        observers: counts.observers,
+        by_masters: counts.by_masters,
         expired: counts.expired,
         one_lane: u64::from(cluster.settings.node.lanes == 1),
         three_lanes: u64::from(cluster.settings.node.lanes == 3),

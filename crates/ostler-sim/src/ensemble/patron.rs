@@ -165,14 +165,23 @@ impl Cluster {
 
     /// Whether the leader of a client's server was deposed and neither knows it yet, or may have been since a time.
     fn is_deposed(&self, id: usize, since_us: u64) -> bool {
-        let place = self.patrons[id].place;
+        self.is_deposed_at(self.patrons[id].place, since_us)
+    }
+
+    fn is_deposed_at(&self, place: usize, since_us: u64) -> bool {
         let machine = &self.machines[place];
-        let leader = match machine.standing {
-            Standing::Leading { .. } => Some(place),
-            Standing::Following { leader, .. } => Some(place_of(leader)),
-            Standing::Looking | Standing::Solo => None,
-        };
-        leader.is_none() || leader != self.leader() || machine.standing_since_us > since_us
+        if machine.standing_since_us > since_us {
+            return true;
+        }
+        match machine.standing {
+            Standing::Leading { .. } => self.leader() != Some(place),
+            // What its master knows of a leader counts.
+            Standing::Following { leader, master, .. } if leader != master => {
+                self.is_deposed_at(place_of(master), since_us)
+            }
+            Standing::Following { leader, .. } => self.leader() != Some(place_of(leader)),
+            Standing::Looking | Standing::Solo => true,
+        }
     }
 
     /// Carries out what a client's session wants.

@@ -9,7 +9,7 @@ use ostler_node::NodeConfig;
 use ostler_store::{Compression, LogOptions, SnapshotOptions};
 use ostler_wire::ServerId;
 use ostler_wire::quorum::Members;
-use ostler_zab::{JointQuorum, Limit, PeerConfig, Quorum};
+use ostler_zab::{JointQuorum, Limit, Observing, PeerConfig, Quorum};
 
 use crate::rng::Rng;
 use crate::swarm::node_config;
@@ -50,6 +50,10 @@ pub(super) struct Settings {
     pub choppy: u64,
     pub clients: Vec<ClientPlan>,
     pub faults: Faults,
+    /// Whether observers learn from followers.
+    pub observer_masters: bool,
+    /// The longest pauses of an observer before it connects, and before it looks for a leader.
+    pub observer_delays_ms: (u64, u64),
     /// Whether the faults end when sessions of dead clients have expired, which takes long.
     pub await_expiry: bool,
 }
@@ -203,6 +207,8 @@ impl Settings {
             faults: Faults::draw(rng),
             await_expiry: rng.one_in(4),
             snapshot_size_factor: *rng.pick(&[None, None, Some(0.0), Some(0.33), Some(1.0)]),
+            observer_masters: !rng.one_in(3),
+            observer_delays_ms: *rng.pick(&[(0, 0), (0, 200), (300, 200)]),
             node,
         }
     }
@@ -227,6 +233,13 @@ impl Settings {
             max_waiting_bytes: self.max_waiting_bytes,
             force_snapshot: self.force_snapshot,
             log_sync: self.snapshot_size_factor.is_some(),
+            observing: Observing {
+                masters: self.observer_masters,
+                connect_ms: u64::from(self.node.tick_ms),
+                reconnect_delay_ms: self.observer_delays_ms.0,
+                election_delay_ms: self.observer_delays_ms.1,
+                seed: self.node.seed.wrapping_add(place as u64),
+            },
         }
     }
 

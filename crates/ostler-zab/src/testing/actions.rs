@@ -1,7 +1,9 @@
 //! Everything that can happen in a world, and what of it can happen next.
 
+use ostler_wire::quorum::PeerState;
+
 use super::world::World;
-use crate::LinkId;
+use crate::{Door, LinkId};
 
 /// One thing that happens. Servers are numbered from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -84,7 +86,13 @@ impl World {
             }
             if let Some(dial) = running.dials.front() {
                 let open = !self.is_blocked(node, dial.leader) && !self.is_blocked(dial.leader, node);
-                if self.nodes[dial.leader].running.is_none() {
+                let listens = match dial.door {
+                    Door::Leader => self.nodes[dial.leader].running.is_some(),
+                    Door::Master => self
+                        .peer(dial.leader)
+                        .is_some_and(|peer| peer.is_serving() && peer.state() == PeerState::Following),
+                };
+                if !listens {
                     into.push(Action::Refuse(node));
                 } else if open {
                     into.push(Action::Dial(node));

@@ -170,6 +170,16 @@ impl World {
         }
     }
 
+    /// An observer is told of nothing but what is committed, and forgets nothing of it, whoever tells it next.
+    pub(super) fn check_forgotten(&mut self, node: usize, above: Zxid) {
+        let truth = &self.record.truth;
+        let lost = |mine: &&Proposal| mine.zxid > above && truth.contains(mine);
+        let lost = self.nodes[node].disk.log.iter().find(lost).map(|mine| mine.zxid);
+        if let Some(zxid) = lost.filter(|_| node >= self.setup.voters) {
+            self.fail(|| format!("s{} observes, and forgets {zxid}, which is committed", node + 1));
+        }
+    }
+
     /// Everything in this world agrees and serves; why not, otherwise.
     pub(super) fn disagreement(&self, core: &[usize]) -> Option<String> {
         for &node in core {

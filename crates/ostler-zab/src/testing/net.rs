@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use ostler_wire::Zxid;
 use ostler_wire::quorum::{Notification, Packet};
 
-use crate::{Generation, Proposal};
+use crate::{Door, Generation, Proposal};
 
 /// What travels on a link.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,11 +20,13 @@ pub(super) enum Wire {
     End,
 }
 
-/// A connection of a learner (`dialer`) to a leader (`acceptor`), and what was seen to go over it.
+/// A connection of a learner (`dialer`) to a leader or to a follower that takes observers (`acceptor`), and what was
+/// seen to go over it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Link {
     pub(super) dialer: usize,
     pub(super) acceptor: usize,
+    pub(super) door: Door,
     pub(super) to_leader: VecDeque<Wire>,
     pub(super) to_learner: VecDeque<Wire>,
     pub(super) dialer_open: bool,
@@ -54,10 +56,11 @@ pub(super) struct Seen {
 }
 
 impl Link {
-    pub(super) fn new(dialer: usize, acceptor: usize) -> Self {
+    pub(super) fn new(dialer: usize, acceptor: usize, door: Door) -> Self {
         Self {
             dialer,
             acceptor,
+            door,
             to_leader: VecDeque::from([Wire::Hello]),
             to_learner: VecDeque::new(),
             dialer_open: true,
@@ -108,6 +111,7 @@ impl Link {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Dial {
     pub(super) leader: usize,
+    pub(super) door: Door,
     pub(super) generation: Generation,
 }
 

@@ -6,7 +6,7 @@ use super::disk::{EpochWrite, LogWrite, Search};
 use super::net::{Dial, Wire};
 use super::show;
 use super::world::{World, node_of, server};
-use crate::{LinkId, Output, Reason};
+use crate::{Door, LinkId, Output, Reason};
 
 impl World {
     /// Does everything that a server wants.
@@ -48,6 +48,7 @@ impl World {
             }
             Output::Truncate { to, generation } => {
                 self.say(|| format!("s{} cuts its log at {}", node + 1, show::zxid(to)));
+                self.check_forgotten(node, to);
                 self.pend(node, LogWrite::Truncate(to, generation));
             }
             Output::SaveSnapshot { link, zxid, generation } => {
@@ -56,6 +57,7 @@ impl World {
                     return self.fail(|| format!("s{} saves a tree that did not arrive", node + 1));
                 };
                 self.say(|| format!("s{} saves the tree of {}", node + 1, show::zxid(zxid)));
+                self.check_forgotten(node, zxid);
                 self.pend(node, LogWrite::Save { zxid, tree, generation });
             }
             Output::Notify { to, notification } => {
@@ -66,12 +68,17 @@ impl World {
                     votes.waiting = Some(notification);
                 }
             }
-            Output::Connect { leader, generation, .. } => {
-                self.stats.elections += 1;
-                self.say(|| format!("s{} elects s{leader}", node + 1));
+            Output::Connect { server: leader, door, generation, .. } => {
+                match door {
+                    Door::Leader => {
+                        self.stats.elections += 1;
+                        self.say(|| format!("s{} elects s{leader}", node + 1));
+                    }
+                    Door::Master => self.say(|| format!("s{} goes to s{leader}", node + 1)),
+                }
                 let leader = node_of(leader);
                 if let Some(running) = &mut self.nodes[node].running {
-                    running.dials.push_back(Dial { leader, generation });
+                    running.dials.push_back(Dial { leader, door, generation });
                 }
             }
             Output::Send { link, packet } => self.send(node, link, packet),
@@ -162,6 +169,11 @@ impl World {
             && self.nodes[node].running.as_ref().is_some_and(|running| running.is_leading())
         {
             self.extend_truth(node, zxid);
+        }
+        if let Packet::Inform { zxid, .. } = packet
+            && !self.record.truth.iter().rev().any(|known| known.zxid == zxid)
+        {
+            self.fail(|| format!("s{} tells of {zxid}, which is not committed", node + 1));
         }
         let Some(link) = self.links.get(&id) else { return };
         let to_leader = link.dialer == node;
@@ -258,6 +270,7 @@ impl World {
         let disk = &self.nodes[node].disk;
         let epochs = disk.epochs;
         let voter = self.links[&id].dialer < self.setup.voters;
+        let by_master = self.links[&id].door == Door::Master;
         let seen = &mut self.links.get_mut(&id).expect("it was just seen").seen;
         match *packet {
             Packet::LeaderInfo { epoch } => {
@@ -313,6 +326,11 @@ impl World {
             Packet::NewLeader { zxid, .. } => {
                 seen.newleader = true;
                 let epoch = i64::from(zxid.epoch());
+                if by_master {
+                    self.stats.by_masters += 1;
+                    let established = self.record.established.contains_key(&epoch);
+                    return (!established || epochs.current != epoch || voter).then_some("it is no master");
+                }
                 let log = self.nodes[node].disk.log.clone();
                 let (leader, _) = self.record.initial.entry(epoch).or_insert((node, log));
                 if *leader != node {

@@ -77,6 +77,7 @@ impl Script {
         for word in words {
             match word.split_once('=') {
                 None if *word == "snapshots" => setup.force_snapshot = true,
+                None if *word == "masters" => setup.masters = true,
                 None => setup.voters = number(word),
                 Some(("observers", n)) => setup.observers = number(n),
                 Some(("kept", n)) => setup.kept = number(n),

@@ -26,7 +26,10 @@ pub(super) fn standing(standing: Standing) -> String {
         Standing::Solo => "is alone".to_owned(),
         Standing::Leading { epoch } => format!("leads epoch {epoch}"),
         Standing::Following { leader, observer: false, .. } => format!("follows s{leader}"),
-        Standing::Following { leader, observer: true, .. } => format!("observes s{leader}"),
+        Standing::Following { leader, master, observer: true, .. } if leader == master => {
+            format!("observes s{leader}")
+        }
+        Standing::Following { leader, master, .. } => format!("observes s{leader} by way of s{master}"),
     }
 }
 

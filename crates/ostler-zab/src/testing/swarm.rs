@@ -70,9 +70,10 @@ fn setup(rng: &mut Rng) -> Setup {
         let weights = [(ostler_wire::ServerId(5), 0)].into();
         quorum = Some(Quorum::hierarchical(ids(&[1, 2, 3, 4, 5]), &groups, &weights).expect("groups fit"));
     }
+    let observers = *rng.pick(&[0, 0, 0, 1]);
     Setup {
         voters,
-        observers: *rng.pick(&[0, 0, 0, 1]),
+        observers,
         quorum,
         tick_ms: 1000,
         init_limit_ticks: 10,
@@ -82,6 +83,7 @@ fn setup(rng: &mut Rng) -> Setup {
         log_sync: *rng.pick(&[None, Some(5), Some(1000)]),
         last_counter: *rng.pick(&[u32::MAX - 1, u32::MAX - 1, u32::MAX - 1, 7]),
         reuse_ids: false,
+        masters: observers > 0 && rng.permille(500),
     }
 }
 

@@ -12,7 +12,9 @@ use super::check::Record;
 use super::disk::{Disk, LogWrite, Pending};
 use super::net::{Link, Votes, Wire};
 use super::node::{Node, Running};
-use crate::{Input, JointQuorum, Limit, LinkId, Peer, PeerConfig, Proposal, Quorum, Standing};
+use crate::{
+    Door, Input, JointQuorum, Limit, LinkId, Observing, Peer, PeerConfig, Proposal, Quorum, Standing,
+};
 
 /// What a world is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub struct Setup {
     pub force_snapshot: bool,
     /// So many transactions of the log on disk at most, in place of a tree; `None` for none.
     pub log_sync: Option<usize>,
+    /// Followers take observers.
+    pub masters: bool,
     /// The last counter of an epoch that is used.
     pub last_counter: u32,
     /// The ids of links that are gone are used again, so that states do not differ by a count.
@@ -53,6 +57,7 @@ impl Default for Setup {
             kept: 100,
             force_snapshot: false,
             log_sync: None,
+            masters: false,
             last_counter: u32::MAX - 1,
             reuse_ids: false,
         }
@@ -92,6 +97,7 @@ pub struct Stats {
     pub cannot_truncate: u64,
     pub exhausted: u64,
     pub from_logs: u64,
+    pub by_masters: u64,
 }
 
 /// An ensemble and everything around it.
@@ -348,6 +354,12 @@ impl World {
             max_waiting_bytes: 1 << 20,
             force_snapshot: setup.force_snapshot,
             log_sync: setup.log_sync.is_some(),
+            observing: Observing {
+                masters: setup.masters,
+                connect_ms: setup.tick_ms,
+                seed: node as u64,
+                ..Observing::default()
+            },
         };
         let disk = &self.nodes[node].disk;
         let limit = Limit { count: setup.kept, bytes: usize::MAX };
@@ -448,7 +460,7 @@ impl World {
             self.nodes[node].dialed += 1;
             number(self.nodes[node].dialed)
         };
-        self.links.insert(link, Link::new(node, dial.leader));
+        self.links.insert(link, Link::new(node, dial.leader, dial.door));
         self.input(node, Input::LeaderReached { link, generation: dial.generation });
     }
 
@@ -459,6 +471,9 @@ impl World {
             if to_leader { (link.acceptor, link.acceptor_open) } else { (link.dialer, link.dialer_open) };
         if open {
             match wire {
+                Wire::Hello if link.door == Door::Master => {
+                    self.input(node, Input::ObserverArrived { link: id });
+                }
                 Wire::Hello => self.input(node, Input::LearnerArrived { link: id }),
                 Wire::Packet(packet) => {
                     self.on_taken(id, to_leader, &packet);

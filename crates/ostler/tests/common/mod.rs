@@ -230,6 +230,9 @@ fn collect(stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
     xid: i32,
+    /// Its session.
+    pub(crate) session: SessionId,
+    password: [u8; 16],
 }
 
 /// A reply: xid, zxid, code and body.
@@ -250,16 +253,33 @@ impl Peer {
         Self::greet(stream)
     }
 
+    /// Takes its session to a server. An error of the kind `NotFound` says that the session is gone.
+    pub(crate) fn resume(&self, address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let mut resumed = Self::greet_as(stream, self.session, &self.password)?;
+        resumed.xid = self.xid;
+        Ok(resumed)
+    }
+
     /// Opens a session on a connection.
-    pub(crate) fn greet(mut stream: TcpStream) -> std::io::Result<Self> {
-        stream.write_all(&hello())?;
-        let mut peer = Self { stream, xid: 0 };
+    pub(crate) fn greet(stream: TcpStream) -> std::io::Result<Self> {
+        Self::greet_as(stream, SessionId(0), &[0; 16])
+    }
+
+    fn greet_as(mut stream: TcpStream, session: SessionId, password: &[u8; 16]) -> std::io::Result<Self> {
+        stream.write_all(&hello_of(session, password))?;
+        let mut peer = Self { stream, xid: 0, session, password: *password };
         let frame = peer.read_frame()?;
         let response = ConnectResponse::decode(&mut Reader::new(&frame))
             .map_err(|error| std::io::Error::other(error.to_string()))?;
         if response.timeout_ms == 0 {
-            return Err(std::io::Error::other("the session was refused"));
+            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the session was refused"));
         }
+        peer.session = response.session;
+        peer.password = response.password;
         Ok(peer)
     }
 
@@ -320,14 +340,18 @@ impl Peer {
 
 /// The frame of a handshake for a new session.
 pub(crate) fn hello() -> Vec<u8> {
+    hello_of(SessionId(0), &[0; 16])
+}
+
+fn hello_of(session: SessionId, password: &[u8; 16]) -> Vec<u8> {
     let mut out = Vec::new();
     let at = frame::start(&mut out);
     let request = ConnectRequest {
         protocol_version: 0,
         last_zxid_seen: 0,
         timeout_ms: 30_000,
-        session: SessionId(0),
-        password: &[0; 16],
+        session,
+        password,
         read_only: Some(false),
     };
     request.encode(&mut out);

@@ -62,18 +62,33 @@ struct Case {
     members: &'static str,
     /// Leader and learner of each forced synchronisation.
     pairs: &'static [(u32, u32)],
+    /// Observers learn from followers.
+    masters: bool,
 }
 
 /// The member with the largest id leads first. Member 1 cannot be made to lead, so roles move by moving letters.
-const CASES: [Case; 8] = [
-    Case { name: "2 Java + 1 Ostler, led by Ostler", members: "JJO", pairs: &[(3, 2), (2, 3)] },
-    Case { name: "2 Java + 1 Ostler, led by Java", members: "JOJ", pairs: &[(3, 2), (2, 3)] },
-    Case { name: "1 Java + 2 Ostler, led by Java", members: "OOJ", pairs: &[(3, 2), (2, 3)] },
-    Case { name: "1 Java + 2 Ostler, led by Ostler", members: "OJO", pairs: &[(3, 2), (2, 3)] },
-    Case { name: "3 Ostler", members: "OOO", pairs: &[(3, 2), (2, 3)] },
-    Case { name: "2 Java + 1 Ostler observer", members: "JJo", pairs: &[(2, 3)] },
-    Case { name: "2 Ostler + 1 Java observer", members: "OOj", pairs: &[(2, 3)] },
-    Case { name: "2 Java + 3 Ostler", members: "OJOJO", pairs: &[] },
+const CASES: [Case; 11] = [
+    Case {
+        name: "2 Java + 1 Ostler, led by Ostler",
+        members: "JJO",
+        pairs: &[(3, 2), (2, 3)],
+        masters: false,
+    },
+    Case { name: "2 Java + 1 Ostler, led by Java", members: "JOJ", pairs: &[(3, 2), (2, 3)], masters: false },
+    Case { name: "1 Java + 2 Ostler, led by Java", members: "OOJ", pairs: &[(3, 2), (2, 3)], masters: false },
+    Case {
+        name: "1 Java + 2 Ostler, led by Ostler",
+        members: "OJO",
+        pairs: &[(3, 2), (2, 3)],
+        masters: false,
+    },
+    Case { name: "3 Ostler", members: "OOO", pairs: &[(3, 2), (2, 3)], masters: false },
+    Case { name: "2 Java + 1 Ostler observer", members: "JJo", pairs: &[(2, 3)], masters: false },
+    Case { name: "2 Ostler + 1 Java observer", members: "OOj", pairs: &[(2, 3)], masters: false },
+    Case { name: "2 Java + 3 Ostler", members: "OJOJO", pairs: &[], masters: false },
+    Case { name: "3 Ostler masters + 1 Java observer", members: "OOOj", pairs: &[(3, 4)], masters: true },
+    Case { name: "3 Java masters + 1 Ostler observer", members: "JJJo", pairs: &[(3, 4)], masters: true },
+    Case { name: "masters and observers of both", members: "OJOjo", pairs: &[], masters: true },
 ];
 
 /// What a case counted.
@@ -166,13 +181,14 @@ fn run_case(options: &Options, case: &Case, java: &Kind, ours: &Kind, outcome: &
         let runs: [(&str, &str, &[Way]); 2] =
             [("sync", "-1", &[Way::Diff, Way::Snap, Way::Trunc, Way::Forked]), ("log", "0", &[Way::Log])];
         for (name, factor, ways) in runs {
-            let mut ensemble = Ensemble::new(name, &kinds, &setup(Some(factor)))?;
+            let setup = Setup { observer_master_port: master_port(case)?, ..setup(Some(factor)) };
+            let mut ensemble = Ensemble::new(name, &kinds, &setup)?;
             let ending = synchronise(case, ways, &mut ensemble, outcome).and_then(|()| check_logs(&ensemble));
             keep(&ensemble, case, name, ending)?;
         }
     }
     if !options.no_load {
-        let mut setup = setup(None);
+        let mut setup = Setup { observer_master_port: master_port(case)?, ..setup(None) };
         if case.members.matches(['J', 'j']).count() > 1 {
             // A tree that Java sends under load is a mixture of times, and Java takes that for a digest mismatch: among
             // themselves Java members are to get along without.
@@ -183,6 +199,10 @@ fn run_case(options: &Options, case: &Case, java: &Kind, ours: &Kind, outcome: &
         keep(&ensemble, case, "load", ending)?;
     }
     Ok(())
+}
+
+fn master_port(case: &Case) -> Result<Option<u16>> {
+    case.masters.then(crate::scratch::free_port).transpose()
 }
 
 /// The programs of the members, and who observes, from their letters.
@@ -309,6 +329,7 @@ fn work(options: &Options, ensemble: &mut Ensemble, outcome: &mut Outcome) -> Re
         counts.events.load(Ordering::Relaxed)
     );
     ensemble.await_all()?;
+    check_masters(ensemble)?;
     let agreement = agree::check(ensemble, Duration::from_secs(60))?;
     outcome.nodes = agreement.tree.len();
     outcome.digests = agreement.digests;
@@ -321,6 +342,36 @@ fn work(options: &Options, ensemble: &mut Ensemble, outcome: &mut Outcome) -> Re
     println!(
         "  {} nodes and {} digests equal, {} kept writes found",
         outcome.nodes, outcome.digests, outcome.kept
+    );
+    Ok(())
+}
+
+/// Where followers take observers, each observer says that it learns from one, and they say so, too.
+fn check_masters(ensemble: &mut Ensemble) -> Result<()> {
+    if !ensemble.has_observer_masters() {
+        return Ok(());
+    }
+    let leader = ensemble.await_leader()?;
+    let observers: Vec<u32> = ensemble.ids().into_iter().filter(|id| ensemble.member(*id).observer).collect();
+    for id in &observers {
+        let master =
+            ensemble.member(*id).metric("zk_observer_master_id").context("no zk_observer_master_id")?;
+        println!(
+            "  observer {id} ({}) learns from member {master}, {leader} leads",
+            ensemble.member(*id).letter()
+        );
+        ensure!(master != f64::from(leader), "observer {id} learns from the leader");
+    }
+    let taken: f64 = ensemble
+        .voters()
+        .into_iter()
+        .filter(|id| *id != leader)
+        .map(|id| ensemble.member(id).metric("zk_synced_observers").unwrap_or_default())
+        .sum();
+    ensure!(
+        taken == observers.len() as f64,
+        "the followers speak of {taken} observers of {}",
+        observers.len()
     );
     Ok(())
 }

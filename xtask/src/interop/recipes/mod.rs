@@ -57,8 +57,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     };
     let agents = Agents::install()?;
     let scratch = Scratch::new("recipes")?;
-    let setup =
-        Setup { config: vec!["maxClientCnxns=0".to_owned()], jvm_flags: Vec::new(), java_flags: Vec::new() };
+    let setup = Setup { config: vec!["maxClientCnxns=0".to_owned()], ..Setup::default() };
     let server = Server::start(&kind, &setup, &scratch.path().join("server"))?;
     let address = server.address().to_string();
     println!("on {}:", server.name());
