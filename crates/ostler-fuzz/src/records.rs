@@ -12,7 +12,7 @@ use ostler_wire::client::write::{CreateMode, Write};
 use ostler_wire::client::{AuthRequest, RequestHeader};
 use ostler_wire::frame::{self, Head};
 use ostler_wire::jute::{DEFAULT_MAX_BUFFER, Reader};
-use ostler_wire::txn::TxnEntry;
+use ostler_wire::txn::{Txn, TxnEntry};
 use ostler_wire::{Code, OpCode};
 
 use crate::server;
@@ -145,5 +145,11 @@ pub(crate) fn txn(input: &[u8]) {
     assert_eq!(TxnEntry::peek_zxid(&bytes), Ok(entry.header.zxid));
     let mut again = Vec::new();
     entry.encode(&mut again);
-    assert_eq!(TxnEntry::decode(&again.into()).as_ref(), Ok(&entry));
+    let read = TxnEntry::decode(&again.into());
+    // Two empty paths, which no closing transaction has, look like the digest behind one that has no list of paths.
+    let is_ambiguous =
+        matches!(&entry.txn, Txn::CloseSession { paths: Some(paths) } if paths.iter().any(String::is_empty));
+    if !is_ambiguous {
+        assert_eq!(read.as_ref(), Ok(&entry));
+    }
 }
