@@ -367,13 +367,24 @@ impl Ledger {
         }
         self.established += 1;
         self.books[place].leads = true;
-        // All that is committed must be here (Z7), and all that is here is committed from now on.
-        let missing = self.books[place].history.len() < self.committed.len();
-        let last = self.last_committed();
-        if missing || (last > Zxid::ZERO && position(&self.books[place].history, last).is_none()) {
+        // All that epochs before this one committed must be here (Z7), and all that is here is committed from now on. One
+        // that stood still may learn of its quorum's acknowledgements when another leads a later epoch already; what it
+        // has was kept by that quorum, so it is a part of what the later epoch goes on with.
+        let earlier = self.committed.partition_point(|(zxid, _)| i64::from(zxid.epoch()) < epoch);
+        let history = &self.books[place].history;
+        let last = earlier.checked_sub(1).map_or(Zxid::ZERO, |at| self.committed[at].0);
+        let missing = history.len() < earlier || (last > Zxid::ZERO && position(history, last).is_none());
+        if missing {
             return Err(violation!("server {} leads epoch {epoch} and lacks {last} (Z7)", place + 1));
         }
-        let own = self.books[place].history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        let own = history.last().map_or(Zxid::ZERO, |(zxid, _)| *zxid);
+        let is_late = earlier < self.committed.len();
+        if is_late && own > Zxid::ZERO && position(&self.committed, own).is_none() {
+            return Err(violation!(
+                "server {} leads epoch {epoch} with {own}, which later epochs lack (Z7)",
+                place + 1
+            ));
+        }
         self.on_committed(place, own)
     }
 
