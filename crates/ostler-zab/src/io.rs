@@ -72,6 +72,11 @@ pub enum Input {
         /// As it came with the output.
         generation: Generation,
     },
+    /// What [`Output::SendSnapshot`] asked for is written to the connection.
+    SnapshotSent {
+        /// The learner's link.
+        link: LinkId,
+    },
     /// What [`Output::SearchLog`] asked for is known.
     LogSearched {
         /// The learner's link.
@@ -214,7 +219,8 @@ pub enum Output {
         /// The packet.
         packet: Packet,
     },
-    /// Send the whole tree, as it is once it has reached `zxid`, in front of packets that come later.
+    /// Send the whole tree, as it is once it has reached `zxid`, and answer with [`Input::SnapshotSent`]: what changed it
+    /// meanwhile comes behind it.
     SendSnapshot {
         /// The link.
         link: LinkId,

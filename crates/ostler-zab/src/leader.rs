@@ -12,9 +12,10 @@ use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::core::Core;
-use crate::handover::{Decided, Handover};
+use crate::handover::Handover;
 use crate::history::NOTHING;
 use crate::io::{EpochKind, LinkId, LogPlace, Output, Proposal, Reason, Standing};
+use crate::sync::Plan;
 
 /// The most commits that are held back for a learner that does not acknowledge its history.
 pub(crate) const MAX_HELD: usize = 200_000;
@@ -87,6 +88,8 @@ enum LearnerState {
     AwaitAcceptance { last: Zxid },
     /// Until it is known whether the log on disk has what the learner lacks.
     AwaitLog { last: Zxid },
+    /// A tree is on its way, which has everything up to there.
+    SendingTree { at: Zxid },
     /// NEWLEADER is sent.
     ExpectSynced,
     /// It has the history; UPTODATE is not sent.
@@ -345,7 +348,8 @@ impl Leader {
                 let server = learner.server;
                 core.outputs.push_back(Output::FromLearner { link, server, packet });
             }
-            (LearnerState::ExpectSynced, Packet::Ping { .. }) | (_, Packet::Unknown { .. }) => {}
+            (LearnerState::SendingTree { .. } | LearnerState::ExpectSynced, Packet::Ping { .. })
+            | (_, Packet::Unknown { .. }) => {}
             _ => self.drop_learner(
                 core,
                 link,
@@ -505,7 +509,7 @@ impl Leader {
             unreachable!("a learner is synced once it accepted the epoch")
         };
         match handover.decide(core, link, last) {
-            Some(decided) => self.bring_up_to_date(core, link, decided, now_ms),
+            Some(plan) => self.bring_up_to_date(core, link, plan, now_ms),
             None => learner.state = LearnerState::AwaitLog { last },
         }
     }
@@ -520,27 +524,38 @@ impl Leader {
     ) {
         let Some(learner) = self.learners.get(&link) else { return };
         let LearnerState::AwaitLog { last } = learner.state else { return };
-        let decided = Handover::decide_by_log(core, last, place);
-        self.bring_up_to_date(core, link, decided, now_ms);
+        let plan = Handover::decide_by_log(core, last, place);
+        self.bring_up_to_date(core, link, plan, now_ms);
     }
 
     fn handover(&self) -> Handover {
         Handover { epoch_start: self.start_of_epoch(), committed: self.committed }
     }
 
-    /// Sends a learner what it lacks and registers it for what comes.
-    fn bring_up_to_date(&mut self, core: &mut Core, link: LinkId, decided: Decided, now_ms: u64) {
+    /// Sends a learner what it lacks, a tree before the rest.
+    fn bring_up_to_date(&mut self, core: &mut Core, link: LinkId, plan: Plan, now_ms: u64) {
         let handover = self.handover();
         let learner = self.learners.get_mut(&link).expect("it is in the table");
         // What it acknowledged and nobody committed, it may now cut off: only what it acknowledges from here counts.
         if !zoo::is(Mutation::KeepAcksAtSync) {
             self.acked.remove(&learner.server);
         }
-        handover.send(core, link, decided, learner.observer);
-        learner.state = LearnerState::ExpectSynced;
-        learner.last_sent = core.history.last();
-        learner.deadline_ms = now_ms + core.config.init_ms() + core.config.sync_ms();
-        // Until the history is acknowledged the deadline of joining holds, so old proposals are not watched.
+        match handover.send(core, link, plan, learner.observer) {
+            Some(at) => {
+                learner.state = LearnerState::SendingTree { at };
+                learner.heard(core, now_ms);
+            }
+            None => learner.register(core, now_ms),
+        }
+    }
+
+    /// The tree is sent: now what is behind it.
+    pub(crate) fn on_snapshot_sent(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
+        let handover = self.handover();
+        let Some(learner) = self.learners.get_mut(&link) else { return };
+        let LearnerState::SendingTree { at } = learner.state else { return };
+        handover.send_behind(core, link, at, learner.observer);
+        learner.register(core, now_ms);
     }
 
     fn start_of_epoch(&self) -> Zxid {
@@ -712,6 +727,14 @@ impl Leader {
 }
 
 impl Learner {
+    /// It was sent everything up to now, and gets what comes.
+    fn register(&mut self, core: &Core, now_ms: u64) {
+        self.state = LearnerState::ExpectSynced;
+        self.last_sent = core.history.last();
+        // Until the history is acknowledged the deadline of joining holds, so old proposals are not watched.
+        self.heard(core, now_ms);
+    }
+
     fn heard(&mut self, core: &Core, now_ms: u64) {
         let patience_ms = match self.state {
             LearnerState::Synced | LearnerState::Serving => core.config.sync_ms(),
@@ -720,6 +743,7 @@ impl Learner {
             | LearnerState::ExpectAcceptance
             | LearnerState::AwaitAcceptance { .. }
             | LearnerState::AwaitLog { .. }
+            | LearnerState::SendingTree { .. }
             | LearnerState::ExpectSynced => core.config.init_ms() + core.config.sync_ms(),
         };
         self.deadline_ms = now_ms + patience_ms;

@@ -735,6 +735,11 @@ impl Learner {
         self.master.on_link_down(core, link);
     }
 
+    pub(crate) fn on_snapshot_sent(&mut self, core: &mut Core, link: LinkId, now_ms: u64) {
+        let epoch = self.epoch();
+        self.master.on_snapshot_sent(core, epoch, link, now_ms);
+    }
+
     pub(crate) fn on_log_searched(
         &mut self,
         core: &mut Core,

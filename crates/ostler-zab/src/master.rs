@@ -11,9 +11,10 @@ use ostler_wire::quorum::{LearnerInfo, Packet};
 use ostler_wire::{ServerId, Zxid};
 
 use crate::core::Core;
-use crate::handover::{Decided, Handover};
+use crate::handover::Handover;
 use crate::io::{LinkId, LogPlace, Output, Proposal, Reason};
 use crate::leader::MAX_HELD;
+use crate::sync::Plan;
 
 /// See the module. Whether there is an epoch to offer, and what of it is committed, the role knows that it is a part
 /// of, and says so each time.
@@ -44,6 +45,8 @@ enum State {
     AwaitCommit { last: Zxid },
     /// Until it is known whether the log on disk has what it lacks.
     AwaitLog { last: Zxid },
+    /// A tree is on its way, which has everything up to there.
+    SendingTree { at: Zxid },
     /// NEWLEADER is sent.
     ExpectSynced,
     /// UPTODATE is sent.
@@ -192,7 +195,8 @@ impl Master {
                 let server = observer.server;
                 core.outputs.push_back(Output::FromLearner { link, server, packet });
             }
-            (State::ExpectSynced, Packet::Ping { .. }) | (_, Packet::Unknown { .. }) => {}
+            (State::SendingTree { .. } | State::ExpectSynced, Packet::Ping { .. })
+            | (_, Packet::Unknown { .. }) => {}
             _ => {
                 let why = Reason::Violation("a packet that is not expected from an observer");
                 self.drop_observer(core, link, why);
@@ -248,7 +252,7 @@ impl Master {
 
     fn sync(&mut self, core: &mut Core, epoch: Epoch, link: LinkId, last: Zxid, now_ms: u64) {
         match epoch.handover().decide(core, link, last) {
-            Some(decided) => self.bring_up_to_date(core, epoch, link, decided, now_ms),
+            Some(plan) => self.bring_up_to_date(core, epoch, link, plan, now_ms),
             None => {
                 let observer = self.observers.get_mut(&link).expect("it is in the table");
                 observer.state = State::AwaitLog { last };
@@ -266,22 +270,24 @@ impl Master {
     ) {
         let Some(observer) = self.observers.get(&link) else { return };
         let State::AwaitLog { last } = observer.state else { return };
-        let decided = Handover::decide_by_log(core, last, place);
-        self.bring_up_to_date(core, epoch, link, decided, now_ms);
+        let plan = Handover::decide_by_log(core, last, place);
+        self.bring_up_to_date(core, epoch, link, plan, now_ms);
     }
 
-    fn bring_up_to_date(
-        &mut self,
-        core: &mut Core,
-        epoch: Epoch,
-        link: LinkId,
-        decided: Decided,
-        now_ms: u64,
-    ) {
-        epoch.handover().send(core, link, decided, true);
+    fn bring_up_to_date(&mut self, core: &mut Core, epoch: Epoch, link: LinkId, plan: Plan, now_ms: u64) {
+        let tree = epoch.handover().send(core, link, plan, true);
         let observer = self.observers.get_mut(&link).expect("it is in the table");
+        observer.state = tree.map_or(State::ExpectSynced, |at| State::SendingTree { at });
+        observer.heard(core, now_ms);
+    }
+
+    /// The tree is sent: now what is behind it.
+    pub(crate) fn on_snapshot_sent(&mut self, core: &mut Core, epoch: Epoch, link: LinkId, now_ms: u64) {
+        let Some(observer) = self.observers.get_mut(&link) else { return };
+        let State::SendingTree { at } = observer.state else { return };
         observer.state = State::ExpectSynced;
-        observer.deadline_ms = now_ms + core.config.init_ms() + core.config.sync_ms();
+        observer.heard(core, now_ms);
+        epoch.handover().send_behind(core, link, at, true);
     }
 
     /// What is behind `before` is committed up to where the epoch says. If the last of it put a member list into force,
@@ -312,7 +318,8 @@ impl Master {
                     State::ExpectInfo
                     | State::ExpectAcceptance
                     | State::AwaitCommit { .. }
-                    | State::AwaitLog { .. } => {}
+                    | State::AwaitLog { .. }
+                    | State::SendingTree { .. } => {}
                 }
             }
         }
@@ -342,6 +349,7 @@ impl Observer {
             | State::ExpectAcceptance
             | State::AwaitCommit { .. }
             | State::AwaitLog { .. }
+            | State::SendingTree { .. }
             | State::ExpectSynced => core.config.init_ms() + core.config.sync_ms(),
         };
         self.deadline_ms = now_ms + patience_ms;

@@ -253,6 +253,11 @@ impl Peer {
                     self.check(end, now_ms);
                 }
             }
+            Input::SnapshotSent { link } => match &mut self.role {
+                Role::Leading(leader) => leader.on_snapshot_sent(&mut self.core, link, now_ms),
+                Role::Learning(learner) => learner.on_snapshot_sent(&mut self.core, link, now_ms),
+                Role::Solo(_) | Role::Settling | Role::Looking(_) => {}
+            },
             Input::LogSearched { link, place } => match &mut self.role {
                 Role::Leading(leader) => leader.on_log_searched(&mut self.core, link, place, now_ms),
                 Role::Learning(learner) => learner.on_log_searched(&mut self.core, link, place, now_ms),

@@ -1,5 +1,5 @@
-//! One connection on the learner port: what is to be sent, in order, with a bound; packets, and at most one tree or one
-//! part of the log among them, which is written slice by slice so that neither memory nor the store is held for it.
+//! One connection on the learner port: what is to be sent, in order, with a bound; packets, a tree and parts of the log
+//! among them, which are written slice by slice so that neither memory nor the store is held for them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -26,8 +26,6 @@ use crate::inbox::NodeLetter;
 
 /// The least room for what arrives.
 const READ_BYTES: usize = 64 << 10;
-/// About as much is written at once of what waited for a tree.
-const WRITE_BYTES: usize = 64 << 10;
 
 /// What is to be sent.
 enum Item {
@@ -35,8 +33,6 @@ enum Item {
     Tree(Zxid),
     /// What the log on disk holds behind the first and up to the second.
     Log(Zxid, Zxid),
-    /// A transaction behind a tree that is still on its way, which may hold what the transaction does already.
-    Behind(Packet),
 }
 
 /// One connection.
@@ -46,8 +42,6 @@ pub(super) struct Link {
     side: Side,
     queue: RefCell<VecDeque<Item>>,
     unsent: Cell<usize>,
-    /// Whether a tree waits or is being sent.
-    sends_tree: Cell<bool>,
     /// The last transaction of which a part may be in the tree that was sent.
     in_tree: Cell<Zxid>,
     bell: Notify,
@@ -60,7 +54,6 @@ impl Link {
             side,
             queue: RefCell::default(),
             unsent: Cell::new(0),
-            sends_tree: Cell::new(false),
             in_tree: Cell::new(Zxid::ZERO),
             bell: Notify::new(),
         }
@@ -70,20 +63,11 @@ impl Link {
     pub(super) fn send(&self, packet: &Packet, max_unsent: usize) -> bool {
         self.tell_of_synchronisation(packet);
         let mut queue = self.queue.borrow_mut();
-        if let Packet::Proposal { entry, .. } | Packet::Inform { entry, .. } = packet
-            && self.sends_tree.get()
-        {
-            self.unsent.set(self.unsent.get() + entry.len());
-            queue.push_back(Item::Behind(packet.clone()));
-            self.bell.notify_one();
-            return self.unsent.get() <= max_unsent;
-        }
         if !matches!(queue.back(), Some(Item::Bytes(_))) {
             queue.push_back(Item::Bytes(Vec::new()));
         }
         let Some(Item::Bytes(bytes)) = queue.back_mut() else { return false };
         let before = bytes.len();
-        // An observer may be told of a transaction after the leader applied it, and so after the tree.
         encode_behind(packet, self.in_tree.get(), self.side, bytes);
         self.unsent.set(self.unsent.get() + bytes.len() - before);
         self.bell.notify_one();
@@ -91,7 +75,6 @@ impl Link {
     }
 
     pub(super) fn send_tree(&self, zxid: Zxid) {
-        self.sends_tree.set(true);
         self.queue.borrow_mut().push_back(Item::Tree(zxid));
         self.bell.notify_one();
     }
@@ -137,34 +120,13 @@ impl Link {
                     self.unsent.set(self.unsent.get() - bytes.len());
                 }
                 Some(Item::Tree(zxid)) => {
-                    self.in_tree.set(write_tree(&config.store, &mut stream, zxid).await?);
-                    self.sends_tree.set(false);
+                    let on_slice = || config.tell(ostler_zab::Input::Heard { link: self.id });
+                    self.in_tree.set(write_tree(&config.store, &mut stream, zxid, on_slice).await?);
+                    config.tell(ostler_zab::Input::SnapshotSent { link: self.id });
                 }
-                Some(Item::Log(after, upto)) => log_part::write(config, &mut stream, after, upto).await?,
-                Some(Item::Behind(packet)) => {
-                    let in_tree = self.in_tree.get();
-                    let mut bytes = Vec::new();
-                    self.unsent
-                        .set(self.unsent.get() - encode_behind(&packet, in_tree, self.side, &mut bytes));
-                    while bytes.len() < WRITE_BYTES {
-                        let Some(packet) = self.take_behind() else { break };
-                        let taken = encode_behind(&packet, in_tree, self.side, &mut bytes);
-                        self.unsent.set(self.unsent.get() - taken);
-                    }
-                    stream.write_all(&bytes).await?;
+                Some(Item::Log(after, upto)) => {
+                    log_part::write(config, &mut stream, after, upto, self.in_tree.get()).await?;
                 }
-            }
-        }
-    }
-
-    /// The next item, if it is a transaction behind a tree.
-    fn take_behind(&self) -> Option<Packet> {
-        let mut queue = self.queue.borrow_mut();
-        match queue.pop_front()? {
-            Item::Behind(packet) => Some(packet),
-            other => {
-                queue.push_front(other);
-                None
             }
         }
     }
@@ -233,11 +195,12 @@ impl Link {
 }
 
 /// Writes the tree as it is once it has reached `zxid`. It goes on changing meanwhile; what it has reached in the end
-/// is the answer.
+/// is the answer. Whoever takes a slice is alive, however long the whole may take.
 async fn write_tree(
     store: &RwLock<Store>,
     stream: &mut (impl AsyncWrite + Unpin),
     zxid: Zxid,
+    on_slice: impl Fn(),
 ) -> std::io::Result<Zxid> {
     let store = || store.read().unwrap_or_else(PoisonError::into_inner);
     while store().last_zxid() < zxid {
@@ -252,33 +215,24 @@ async fn write_tree(
             (sender.next(&store, &mut slice), store.last_zxid())
         };
         stream.write_all(&slice).await?;
+        on_slice();
         if is_last {
             return Ok(reached);
         }
     }
 }
 
-/// Appends a transaction that follows a tree; says how many bytes of the queue's account that was. As long as the tree
-/// may hold a part of what is to come, no digest of the way fits it: Java would count each as a mismatch, so they
-/// stay out.
-fn encode_behind(packet: &Packet, in_tree: Zxid, side: Side, out: &mut Vec<u8>) -> usize {
+/// Appends a packet. As long as the tree that was sent may hold a part of what is to come, no digest of the way fits
+/// it: Java would count each as a mismatch, so they stay out.
+pub(super) fn encode_behind(packet: &Packet, in_tree: Zxid, side: Side, out: &mut Vec<u8>) {
     match packet {
         Packet::Proposal { zxid, entry } if *zxid <= in_tree => {
             Packet::Proposal { zxid: *zxid, entry: without_digest(entry) }.encode(side, out);
-            entry.len()
         }
         Packet::Inform { zxid, entry } if *zxid <= in_tree => {
             Packet::Inform { zxid: *zxid, entry: without_digest(entry) }.encode(side, out);
-            entry.len()
         }
-        Packet::Proposal { entry, .. } | Packet::Inform { entry, .. } => {
-            packet.encode(side, out);
-            entry.len()
-        }
-        _ => {
-            packet.encode(side, out);
-            0
-        }
+        _ => packet.encode(side, out),
     }
 }
 
@@ -320,7 +274,7 @@ mod tests {
             // Room for the tree and no more: what goes on writing meets the end.
             let mut room = vec![0; 64 << 10];
             let mut stream = std::io::Cursor::new(room.as_mut_slice());
-            runtime.block_on(write_tree(&store, &mut stream, Zxid(sessions))).unwrap();
+            runtime.block_on(write_tree(&store, &mut stream, Zxid(sessions), || ())).unwrap();
             let written = usize::try_from(stream.position()).unwrap();
             let mut receiver = TreeReceiver::new(TreeConfig::default(), 1 << 20);
             assert_eq!(receiver.feed(&room[..written]), Ok(Progress::Done { used: written }), "{sessions}");
@@ -352,6 +306,8 @@ mod tests {
         let link = Link::new(LinkId(1), Side::Master);
         assert!(link.send(&proposal(1, Some(11)), 1 << 20));
         link.send_tree(Zxid(1));
+        // While the tree was on its way the store reached 4.
+        link.in_tree.set(Zxid(4));
         for counter in 2..=5 {
             assert!(link.send(&proposal(counter, Some(counter + 10)), 1 << 20));
         }
@@ -359,27 +315,7 @@ mod tests {
         let mut queue = link.queue.borrow_mut();
         assert!(matches!(queue.pop_front(), Some(Item::Bytes(bytes)) if digests(&bytes) == [Some(11)]));
         assert!(matches!(queue.pop_front(), Some(Item::Tree(Zxid(1)))));
-        drop(queue);
-        // While the tree was on its way the store reached 4.
-        let mut bytes = Vec::new();
-        let before = link.unsent.get();
-        let mut taken = 0;
-        while let Some(packet) = link.take_behind() {
-            taken += encode_behind(&packet, Zxid(4), Side::Master, &mut bytes);
-        }
+        let Some(Item::Bytes(bytes)) = queue.pop_front() else { panic!("packets follow the tree") };
         assert_eq!(digests(&bytes), [None, None, None, Some(15), None]);
-        let first = {
-            let mut bytes = Vec::new();
-            proposal(1, Some(11)).encode(Side::Master, &mut bytes);
-            bytes.len()
-        };
-        assert_eq!(before - taken, first);
-        link.in_tree.set(Zxid(4));
-        link.sends_tree.set(false);
-        for counter in 4..=5 {
-            assert!(link.send(&proposal(counter, Some(counter + 10)), 1 << 20));
-        }
-        let last = link.queue.borrow_mut().pop_front();
-        assert!(matches!(last, Some(Item::Bytes(bytes)) if digests(&bytes) == [None, Some(15)]));
     }
 }

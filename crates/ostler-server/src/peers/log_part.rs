@@ -14,6 +14,7 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tracing::{info, warn};
 
 use super::PeersConfig;
+use super::link::encode_behind;
 use crate::os_disk::OsDisk;
 
 /// About as much is read and written at once.
@@ -41,17 +42,19 @@ pub(super) fn search(config: Rc<PeersConfig>, link: LinkId, wanted: (Zxid, Zxid,
     });
 }
 
-/// Writes a part of the log as proposals and commits.
+/// Writes a part of the log as proposals and commits. Before it a tree may have been sent, with parts of what there is
+/// up to `in_tree`.
 pub(super) async fn write(
     config: &PeersConfig,
     stream: &mut (impl AsyncWrite + Unpin),
     after: Zxid,
     upto: Zxid,
+    in_tree: Zxid,
 ) -> std::io::Result<()> {
     info!(%after, %upto, "sending a learner what the log on disk has");
     let (pieces, mut wanted) = channel(PIECES);
     let disk = config.log.disk.clone();
-    let reading = spawn_blocking(move || read(&disk, after, upto, &pieces));
+    let reading = spawn_blocking(move || read(&disk, (after, upto), in_tree, &pieces));
     while let Some(piece) = wanted.recv().await {
         stream.write_all(&piece).await?;
     }
@@ -66,11 +69,17 @@ pub(super) async fn write(
 }
 
 /// Reads until all is read, or nobody wants it any more.
-fn read(disk: &OsDisk, after: Zxid, upto: Zxid, pieces: &Sender<Vec<u8>>) -> ostler_store::Result<()> {
+fn read(
+    disk: &OsDisk,
+    (after, upto): (Zxid, Zxid),
+    in_tree: Zxid,
+    pieces: &Sender<Vec<u8>>,
+) -> ostler_store::Result<()> {
     let mut part = LogPart::open(disk, after, upto)?;
     let mut piece = Vec::new();
     while let Some(record) = part.read()? {
-        Packet::Proposal { zxid: record.zxid, entry: record.bytes }.encode(Side::Master, &mut piece);
+        let proposal = Packet::Proposal { zxid: record.zxid, entry: record.bytes };
+        encode_behind(&proposal, in_tree, Side::Master, &mut piece);
         Packet::Commit { zxid: record.zxid }.encode(Side::Master, &mut piece);
         if piece.len() >= PIECE_BYTES && pieces.blocking_send(std::mem::take(&mut piece)).is_err() {
             return Ok(());

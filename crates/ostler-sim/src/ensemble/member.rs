@@ -457,6 +457,9 @@ impl Member {
             };
             if done {
                 let sending = self.sending.remove(&link).expect("it was just seen");
+                if matches!(sending.what, Freight::Tree(..)) {
+                    self.inbox.push_back(Input::Peer(ostler_zab::Input::SnapshotSent { link }));
+                }
                 wants.parcels.extend(sending.behind.into_iter().map(|packet| (link, Parcel::Packet(packet))));
             } else {
                 more = true;

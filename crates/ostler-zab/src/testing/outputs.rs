@@ -6,7 +6,7 @@ use super::disk::{EpochWrite, LogWrite, Search};
 use super::net::{Dial, Wire};
 use super::show;
 use super::world::{World, node_of, server};
-use crate::{Door, LinkId, Output, Reason};
+use crate::{Door, Input, LinkId, Output, Reason};
 
 impl World {
     /// Does everything that a server wants.
@@ -94,6 +94,7 @@ impl World {
                 {
                     link.to_learner.push_back(Wire::Tree(tree));
                 }
+                self.input(node, Input::SnapshotSent { link });
             }
             Output::SearchLog { link, peer, upto, .. } => {
                 self.say(|| format!("s{} looks for {} in its log", node + 1, show::zxid(peer)));
