@@ -59,6 +59,8 @@ impl Node {
                 | Packet::Inform { entry, .. }
                 | Packet::InformAndActivate { entry, .. },
         } = &input
+            // Anybody may connect and say such a thing.
+            && self.peer.learns_by(*link)
         {
             let link = *link;
             match TxnEntry::decode(entry).ok().and_then(|entry| Some((new_members(&entry)?, entry))) {
@@ -86,7 +88,9 @@ impl Node {
 
     /// A whole tree came from the leader. It is held until the peer says that it is to be the store.
     pub(crate) fn on_tree_arrived(&mut self, now: Now, link: LinkId, tree: Box<Store>, store: &Store) {
-        self.member.arrived = Some((link, tree));
+        if self.peer.learns_by(link) {
+            self.member.arrived = Some((link, tree));
+        }
         self.hand_to_peer(now, ostler_zab::Input::SnapshotArrived { link }, store);
     }
 

@@ -29,6 +29,17 @@ struct Follower {
 
 impl Follower {
     fn new() -> Self {
+        let mut follower = Self::looking();
+        follower.follow();
+        for (link, server) in OBSERVERS.into_iter().zip([4, 5]) {
+            follower.join(link, server);
+        }
+        follower.sent.clear();
+        follower.letters.clear();
+        follower
+    }
+
+    fn looking() -> Self {
         let config = Arc::new(NodeConfig { tick_ms: 100, member: true, ..NodeConfig::default() });
         let store = Store::new(TreeConfig::default());
         let now = Now { mono_ms: 1000, wall_ms: 1_700_000_000_000 };
@@ -51,21 +62,19 @@ impl Follower {
         let node = Node::member(config, peer, membership, epochs, history, &store, now);
         let mut follower = Self { node, store, sent: Vec::new(), letters: Vec::new(), now };
         follower.run();
+        follower
+    }
+
+    fn follow(&mut self) {
         for (from, state) in [(2, PeerState::Leading), (3, PeerState::Following)] {
             let vote = Vote { leader: ServerId(2), zxid: Zxid::ZERO, epoch: 1 };
             let notification = Notification { state, vote, round: 1, members: None };
-            follower.peer(ostler_zab::Input::Notification { from: ServerId(from), notification });
+            self.peer(ostler_zab::Input::Notification { from: ServerId(from), notification });
         }
-        follower.hear(LEADER, Packet::LeaderInfo { epoch: 1 });
-        follower.hear(LEADER, Packet::Diff { zxid: Zxid::ZERO });
-        follower.hear(LEADER, Packet::NewLeader { zxid: Zxid::new(1, 0), members: None });
-        follower.hear(LEADER, Packet::UpToDate);
-        for (link, server) in OBSERVERS.into_iter().zip([4, 5]) {
-            follower.join(link, server);
-        }
-        follower.sent.clear();
-        follower.letters.clear();
-        follower
+        self.hear(LEADER, Packet::LeaderInfo { epoch: 1 });
+        self.hear(LEADER, Packet::Diff { zxid: Zxid::ZERO });
+        self.hear(LEADER, Packet::NewLeader { zxid: Zxid::new(1, 0), members: None });
+        self.hear(LEADER, Packet::UpToDate);
     }
 
     fn join(&mut self, link: LinkId, server: i64) {
@@ -265,4 +274,39 @@ fn nobody_asks_in_the_name_of_a_session_that_moved_away() {
     follower.sent.clear();
     follower.hear(OBSERVERS[0], request(5, OpCode::SetData, set_data()));
     assert_eq!(follower.asked(), [request(5, OpCode::SetData, set_data())]);
+}
+
+/// A session that nobody has, in the place of the first transaction.
+fn forged() -> Packet {
+    let zxid = Zxid::new(1, 1);
+    let mut entry = Vec::new();
+    let header = TxnHeader { session: SessionId(66), cxid: 0, zxid, time_ms: 1 };
+    TxnEntry { header, txn: Txn::CreateSession { timeout_ms: 4000 }, digest: None }.encode(&mut entry);
+    Packet::Proposal { zxid, entry: entry.into() }
+}
+
+/// What a learner logs is matched with what was proposed to it: nobody but whom it learns from may have a say in that.
+#[test]
+fn what_an_observer_proposes_is_not_taken_for_the_leaders() {
+    let mut follower = Follower::new();
+    follower.hear(OBSERVERS[0], forged());
+    follower
+        .give(Input::TreeArrived { link: OBSERVERS[1], store: Box::new(Store::new(TreeConfig::default())) });
+    let (zxid, _) = follower.proposed(1, 0, Txn::CreateSession { timeout_ms: 1000 });
+    follower.hear(LEADER, Packet::Commit { zxid });
+    assert_eq!(follower.store.sessions().collect::<Vec<_>>(), [(SESSION, 1000)]);
+    assert_eq!(follower.node.report().learners.len(), 1, "who says so is sent away");
+}
+
+/// The same for whoever connects to a server that looks for a leader, since it may be about to lead.
+#[test]
+fn what_is_proposed_to_a_server_that_looks_is_not_taken_for_its_next_leaders() {
+    let mut follower = Follower::looking();
+    let link = LinkId(30);
+    follower.peer(ostler_zab::Input::LearnerArrived { link });
+    follower.hear(link, forged());
+    follower.follow();
+    let (zxid, _) = follower.proposed(1, 0, Txn::CreateSession { timeout_ms: 1000 });
+    follower.hear(LEADER, Packet::Commit { zxid });
+    assert_eq!(follower.store.sessions().collect::<Vec<_>>(), [(SESSION, 1000)]);
 }

@@ -693,6 +693,12 @@ impl Peer {
         }
     }
 
+    /// Whether this is the link to whom this server learns from, or is about to.
+    #[must_use]
+    pub fn learns_by(&self, link: LinkId) -> bool {
+        matches!(&self.role, Role::Learning(learner) if learner.link() == Some(link))
+    }
+
     /// The learners of a leader, or the observers of a follower: link, server, whether it observes, whether it is in
     /// sync.
     #[must_use]
