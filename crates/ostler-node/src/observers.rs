@@ -6,6 +6,7 @@
 
 use ostler_wire::client::write::Write;
 use ostler_wire::quorum::{Forwarded as Request, Packet};
+use ostler_wire::zoo::{self, Mutation};
 use ostler_wire::{Code, OpCode, SessionId};
 use ostler_zab::LinkId;
 
@@ -26,6 +27,7 @@ impl Node {
                 self.member.forwarded.ask(session, Waiter::Observer(link), timeout_ms);
                 self.send_packet(leader, packet);
             }
+            Packet::Ping { .. } if zoo::is(Mutation::ObserversNotTold) => {}
             Packet::Ping { data, .. } => {
                 // The leader is told with the next answer to its own ping.
                 for (session, timeout_ms) in Packet::touches(&data) {

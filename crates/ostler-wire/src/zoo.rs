@@ -121,6 +121,10 @@ pub enum Mutation {
     OneLaneWatches,
     /// A sync is answered although what is committed is not applied.
     SyncNotDeferred,
+    /// A follower tells its observers of what is proposed.
+    MasterInformsEarly,
+    /// A follower does not tell the leader whom its observers heard from.
+    ObserversNotTold,
 }
 
 impl Mutation {
@@ -175,7 +179,7 @@ impl Mutation {
     ];
 
     /// Those of the servers of an ensemble: what lies between its protocol and the clients, or the disk.
-    pub const SERVER: [Self; 15] = [
+    pub const SERVER: [Self; 17] = [
         Self::SyncBehindCommits,
         Self::SyncAwaitsEpoch,
         Self::SessionsNotFound,
@@ -191,6 +195,8 @@ impl Mutation {
         Self::ZxidOfLastReply,
         Self::OneLaneWatches,
         Self::SyncNotDeferred,
+        Self::MasterInformsEarly,
+        Self::ObserversNotTold,
     ];
 }
 

@@ -653,7 +653,12 @@ impl Learner {
                 check_continues(core, zxid)?;
                 self.see_announced(core, zxid);
                 self.unacked.push_back(zxid);
+                let before = core.history.last();
                 core.append(Proposal { zxid, bytes: entry });
+                if zoo::is(Mutation::MasterInformsEarly) {
+                    let epoch = Epoch { committed: zxid, ..self.epoch() };
+                    self.master.inform(core, epoch, before, None, now_ms);
+                }
                 if zoo::is(Mutation::AckBeforeSync) {
                     self.unacked.pop_back();
                     self.send(core, Packet::Ack { zxid });
@@ -691,7 +696,9 @@ impl Learner {
         let before = self.commit;
         self.commit = self.commit.max(zxid);
         let epoch = self.epoch();
-        self.master.inform(core, epoch, before, activates, now_ms);
+        if !zoo::is(Mutation::MasterInformsEarly) {
+            self.master.inform(core, epoch, before, activates, now_ms);
+        }
         core.deliver(self.commit);
         Ok(())
     }

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ostler_wire::quorum::{Members, Notification, Packet, PeerState, Vote};
+use ostler_wire::quorum::{LearnerInfo, Members, Notification, Packet, PeerState, Vote};
 use ostler_wire::{ServerId, Zxid};
 use ostler_zab::{
-    Epochs, History, Input, Limit, LinkId, Membership, Observing, Output, Peer, PeerConfig, Standing,
+    Epochs, History, Input, Limit, LinkId, Membership, Observing, Output, Peer, PeerConfig, Reason, Standing,
 };
 
 const LINK: LinkId = LinkId(1);
@@ -226,4 +226,45 @@ fn a_newer_list_is_heard_of_while_looking() {
     let mut fixed = Rig::new(Membership::fixed(old).unwrap());
     fixed.hear(2, PeerState::Looking, &newer);
     assert_eq!((fixed.kept(), fixed.in_force()), (vec![], 0));
+}
+
+/// An observer that learns from this follower hears of the change with the commit, and of who leads from there; one that
+/// knows a newer list than the follower is sent away.
+#[test]
+fn an_observer_of_a_follower_is_told_of_a_change_in_force() {
+    let mut rig = joined();
+    let observer = LinkId(9);
+    let arrive = |rig: &mut Rig, link, members_version| {
+        rig.take(Input::ObserverArrived { link });
+        let info = LearnerInfo { server: Some(ServerId(8)), protocol: 0x10000, members_version };
+        let packet = Packet::ObserverInfo { accepted_epoch: EPOCH, info };
+        rig.take(Input::Packet { link, packet });
+    };
+    arrive(&mut rig, LinkId(8), i64::MAX);
+    assert!(
+        rig.outputs
+            .iter()
+            .any(|output| matches!(output, Output::Close { link: LinkId(8), reason: Reason::MembersAhead }))
+    );
+    arrive(&mut rig, observer, 0);
+    for packet in [
+        Packet::AckEpoch { last: rig.peer.history().last(), current_epoch: None },
+        Packet::Ack { zxid: Zxid::new(7, 0) },
+    ] {
+        rig.take(Input::Packet { link: observer, packet });
+    }
+    rig.outputs.clear();
+    let next = list(&format!("{THREE}\nserver.4=d:1:2"), 1);
+    rig.propose(&next);
+    rig.commit(&next, 2);
+    let told: Vec<&Packet> = rig
+        .outputs
+        .iter()
+        .filter_map(|output| match output {
+            Output::Send { link, packet } if *link == observer => Some(packet),
+            _ => None,
+        })
+        .collect();
+    let (zxid, entry, leader) = (Zxid(next.version), Bytes::new(), ServerId(2));
+    assert_eq!(told, [&Packet::InformAndActivate { zxid, entry, leader }]);
 }

@@ -232,6 +232,10 @@ pub(super) fn encode_behind(packet: &Packet, in_tree: Zxid, side: Side, out: &mu
         Packet::Inform { zxid, entry } if *zxid <= in_tree => {
             Packet::Inform { zxid: *zxid, entry: without_digest(entry) }.encode(side, out);
         }
+        Packet::InformAndActivate { zxid, entry, leader } if *zxid <= in_tree => {
+            let (zxid, leader) = (*zxid, *leader);
+            Packet::InformAndActivate { zxid, entry: without_digest(entry), leader }.encode(side, out);
+        }
         _ => packet.encode(side, out),
     }
 }

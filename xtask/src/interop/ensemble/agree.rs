@@ -168,7 +168,7 @@ fn digests(member: &Member) -> Result<BTreeMap<String, String>> {
 
 /// What Java says at ERROR while members come and go in the way that these runs make them: a part of the line, and
 /// how the line below it starts, which is the exception, if there is one.
-const EXPLAINED: [(&str, &str); 13] = [
+const EXPLAINED: [(&str, &str); 14] = [
     // A learner went away, or the leader is about to.
     ("Exception while sending packets in LearnerHandler", "java.net.SocketException"),
     ("Unexpected exception in LearnerHandler", "java.io.EOFException"),
@@ -192,6 +192,8 @@ const EXPLAINED: [(&str, &str); 13] = [
     ("Error sending data synchronously", "java.nio.channels."),
     // A member with transactions of an epoch that ended otherwise: it gets everything.
     ("fall back to use snapshot", ""),
+    // A follower of Java compares what an observer has with the first transaction of an epoch, and sends it away.
+    ("LearnerHandler is too far behind", ""),
 ];
 
 /// Lines of members' logs that nobody can explain, and every line about a digest that does not match.
