@@ -144,7 +144,7 @@ fn is_enough(sum: &Report) -> bool {
         ("DIFF", sum.diffs, 2_000),
         ("TRUNC", sum.truncs, 2_000),
         ("SNAP", sum.snaps, 2_000),
-        ("observers that began with a follower", sum.by_masters, 2_000),
+        ("observers that began with a follower", sum.by_masters, 10_000),
         ("seeds with lanes=1", sum.one_lane, 5_000),
         ("seeds with lanes=3", sum.three_lanes, 2_500),
     ];

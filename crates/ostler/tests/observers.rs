@@ -34,6 +34,7 @@ impl Ensemble {
     fn new(label: &str, more: &str) -> Self {
         let observer_port = free_port();
         let mut list = String::from("tickTime=200\ninitLimit=20\nsyncLimit=10\n4lw.commands.whitelist=*\n");
+        list.push_str("maxSessionTimeout=30000\n");
         for id in 1..=4 {
             let role = if id == 4 { "observer" } else { "participant" };
             let (quorum, election) = (free_port(), free_port());
@@ -153,12 +154,16 @@ fn clients_of_an_observer_write_sync_and_watch_by_way_of_a_follower_and_keep_the
     assert_eq!(other.set_data("/by-observer", b"seen").unwrap(), 0);
     let event = client.receive().unwrap();
     assert_eq!((event.xid, Reader::new(&event.body).int("type").unwrap()), (EVENT, 3));
-    // For a while it says nothing but pings: its session is kept alive through the master.
+    // A short session is kept alive through the master by nothing but reads.
+    let stream = std::net::TcpStream::connect(ensemble.address(4)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut short = Peer::greet_for(stream, 2_000).unwrap();
     let idle = Instant::now();
-    while idle.elapsed() < Duration::from_secs(2) {
-        sync(&mut client);
+    while idle.elapsed() < Duration::from_secs(5) {
+        assert!(short.get_data("/by-observer").unwrap().is_ok());
         std::thread::sleep(Duration::from_millis(100));
     }
+    assert_eq!(short.create("/short", b"").unwrap(), 0);
 
     // The master dies: the observer goes to the other follower, its clients keep their sessions.
     ensemble.kill(first);

@@ -259,18 +259,27 @@ impl Peer {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
-        let mut resumed = Self::greet_as(stream, self.session, &self.password)?;
+        let mut resumed = Self::greet_as(stream, (self.session, &self.password), 30_000)?;
         resumed.xid = self.xid;
         Ok(resumed)
     }
 
     /// Opens a session on a connection.
     pub(crate) fn greet(stream: TcpStream) -> std::io::Result<Self> {
-        Self::greet_as(stream, SessionId(0), &[0; 16])
+        Self::greet_for(stream, 30_000)
     }
 
-    fn greet_as(mut stream: TcpStream, session: SessionId, password: &[u8; 16]) -> std::io::Result<Self> {
-        stream.write_all(&hello_of(session, password))?;
+    /// Opens a session of so many milliseconds on a connection.
+    pub(crate) fn greet_for(stream: TcpStream, timeout_ms: i32) -> std::io::Result<Self> {
+        Self::greet_as(stream, (SessionId(0), &[0; 16]), timeout_ms)
+    }
+
+    fn greet_as(
+        mut stream: TcpStream,
+        (session, password): (SessionId, &[u8; 16]),
+        timeout_ms: i32,
+    ) -> std::io::Result<Self> {
+        stream.write_all(&hello_of(session, password, timeout_ms))?;
         let mut peer = Self { stream, xid: 0, session, password: *password };
         let frame = peer.read_frame()?;
         let response = ConnectResponse::decode(&mut Reader::new(&frame))
@@ -340,16 +349,16 @@ impl Peer {
 
 /// The frame of a handshake for a new session.
 pub(crate) fn hello() -> Vec<u8> {
-    hello_of(SessionId(0), &[0; 16])
+    hello_of(SessionId(0), &[0; 16], 30_000)
 }
 
-fn hello_of(session: SessionId, password: &[u8; 16]) -> Vec<u8> {
+fn hello_of(session: SessionId, password: &[u8; 16], timeout_ms: i32) -> Vec<u8> {
     let mut out = Vec::new();
     let at = frame::start(&mut out);
     let request = ConnectRequest {
         protocol_version: 0,
         last_zxid_seen: 0,
-        timeout_ms: 30_000,
+        timeout_ms,
         session,
         password,
         read_only: Some(false),
