@@ -116,6 +116,11 @@ fn tick(addresses: &[SocketAddr], stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
+/// Which of those that are watched this is.
+fn place(path: &str) -> Option<usize> {
+    WATCHED.iter().position(|(_, watched)| *watched == path)
+}
+
 /// What a read answered.
 type Answer = (i32, Vec<u8>);
 
@@ -136,6 +141,13 @@ impl Watcher {
                 Ok(Welcome::Back(mut client)) => {
                     let watched = self.watch(&mut client, stop);
                     self.session = client.session().clone();
+                    // What came ahead of an answer before the connection broke was told: the last zxid that was seen may
+                    // be beyond it, and then it is not told again.
+                    for path in client.take_events() {
+                        if let Some(at) = place(&path) {
+                            self.armed[at] = None;
+                        }
+                    }
                     // A broken connection is part of the run, a broken promise is not.
                     if let (Ok(()), Some(broken)) = (watched, &self.broken) {
                         bail!("{broken}");
@@ -168,8 +180,7 @@ impl Watcher {
                 ensure!(matches!(reply.err, 0 | NO_NODE), "a read of {path} answered {}", reply.err);
                 let events = client.take_events();
                 self.events.fetch_add(events.len() as u64, Ordering::Relaxed);
-                let place = |path: &String| WATCHED.iter().position(|(_, watched)| watched == path);
-                let told: Vec<usize> = events.iter().filter_map(place).collect();
+                let told: Vec<usize> = events.iter().filter_map(|path| place(path)).collect();
                 if *armed != (reply.err, reply.body) && !told.contains(&index) {
                     self.broken = Some(format!("{path} at {} changed, and no event said so", self.address));
                     return Ok(());
