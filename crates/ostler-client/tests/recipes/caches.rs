@@ -193,26 +193,32 @@ fn discovery() {
                 }
                 Ok(registration) => {
                     registered += 1;
-                    stay.push((client, registration));
+                    stay.push((process, client, registration));
                 }
                 Err(error) => assert!(session_lost(&error), "{error}"),
             }
+        }
+        // The last provider dies: who that is the list has to find out.
+        let killed = random.percent(30);
+        if killed {
+            world.kill(2);
         }
         world.be_kind();
         tokio::time::sleep(Duration::from_secs(20)).await;
         let alive: Vec<u16> = stay
             .iter()
-            .zip(8000_u16..)
-            .filter(|((client, _), _)| !client.status().is_ended())
-            .map(|(_, port)| port)
+            .filter(|(process, client, _)| !(client.status().is_ended() || killed && *process == 2))
+            .map(|(process, ..)| 8000 + process)
             .collect();
         let ports: Vec<u16> = discovery.instances().iter().map(|instance| instance.port).collect();
         if !consumer.status().is_ended() {
-            assert_eq!(ports.len(), alive.len(), "{ports:?}, and {registered} registered");
+            assert_eq!(ports, alive, "{registered} registered");
         }
-        for (client, registration) in stay {
+        for (process, client, registration) in stay {
             drop(registration);
-            client.close().await;
+            if !(killed && process == 2) {
+                client.close().await;
+            }
         }
         consumer.close().await;
         assert!(discovery.instances().len() <= 3);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ostler_client::recipes::{Coordinator, Decision, Participant, Queue, Task, TaskEvent, Vote};
 
-use super::{schedules, session_lost};
+use super::{perhaps_kill, schedules, session_lost};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -67,6 +67,10 @@ fn queue() {
                     }
                 }
             }));
+        }
+        // What it has taken and not told is gone with it.
+        if perhaps_kill(&world, &mut tasks, 2..4, 200).await.is_some() {
+            *lost_takers.lock().unwrap() += 1;
         }
         for task in tasks {
             task.await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ostler_client::recipes::{Candidate, Election, Leader, LeaderObserver, MasterElection, Role};
 use ostler_client::{Client, Zxid};
 
-use super::schedules;
+use super::{perhaps_kill, schedules};
 use super::world::World;
 
 const PROCESSES: usize = 3;
@@ -58,7 +58,6 @@ impl Leading {
 
 async fn elect(world: World, form: Form) {
     let leading = Arc::new(Leading::default());
-    let mut random = world.random();
     let reigns = Arc::new(Mutex::new(0));
     let mut tasks = Vec::new();
     for process in 0..PROCESSES {
@@ -108,11 +107,7 @@ async fn elect(world: World, form: Form) {
             }
         }));
     }
-    if random.percent(30) {
-        tokio::time::sleep(random.millis(500)).await;
-        let victim = usize::try_from(random.below(PROCESSES as u64)).unwrap();
-        world.kill(victim);
-        tasks.remove(victim).abort();
+    if let Some(victim) = perhaps_kill(&world, &mut tasks, 0..PROCESSES, 500).await {
         // It is dead, whatever it believed.
         leading.0.lock().unwrap().retain(|(who, _)| *who != victim);
     }

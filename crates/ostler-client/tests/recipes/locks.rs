@@ -6,7 +6,7 @@ use ostler_client::recipes::{Holding, Lock, MultiLock, ReadWriteLock, Semaphore,
 use ostler_client::{Error, Zxid};
 
 use super::world::World;
-use super::{schedules, session_lost};
+use super::{perhaps_kill, schedules, session_lost};
 
 const PROCESSES: usize = 3;
 const ROUNDS: usize = 3;
@@ -57,7 +57,6 @@ trait Recipe: Clone + Send + 'static {
 /// Each process acquires some times, with a new session whenever the old one is lost; one is killed perhaps.
 async fn contend<R: Recipe>(world: World, recipe: R) {
     let holders = Arc::new(Holders::default());
-    let mut random = world.random();
     let mut tasks = Vec::new();
     for process in 0..PROCESSES {
         let (world, recipe, holders) = (world.clone(), recipe.clone(), holders.clone());
@@ -78,12 +77,7 @@ async fn contend<R: Recipe>(world: World, recipe: R) {
             }
         }));
     }
-    if random.percent(30) {
-        tokio::time::sleep(random.millis(400)).await;
-        let victim = usize::try_from(random.below(PROCESSES as u64)).unwrap();
-        world.kill(victim);
-        tasks.remove(victim).abort();
-    }
+    perhaps_kill(&world, &mut tasks, 0..PROCESSES, 400).await;
     for task in tasks {
         task.await.unwrap();
     }

@@ -13,6 +13,7 @@ mod values;
 mod world;
 
 use std::future::Future;
+use std::ops::Range;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -63,6 +64,25 @@ fn schedules<F: Future<Output = ()>>(name: &str, scenario: impl Fn(World) -> F) 
         count < 100 || lost_requests > 0 && lost_replies > 0 && expired > 0,
         "there were next to no faults"
     );
+}
+
+/// Perhaps one of the processes that are `victims` is killed, within so many milliseconds: its connections are cut for
+/// good, and its task is no more. The tasks are those of the processes from 0 on. Says which.
+async fn perhaps_kill<T>(
+    world: &World,
+    tasks: &mut Vec<tokio::task::JoinHandle<T>>,
+    victims: Range<usize>,
+    within_ms: u64,
+) -> Option<usize> {
+    let mut random = world.random();
+    if !random.percent(30) {
+        return None;
+    }
+    tokio::time::sleep(random.millis(within_ms)).await;
+    let victim = victims.start + usize::try_from(random.below(victims.len() as u64)).unwrap();
+    world.kill(victim);
+    tasks.remove(victim).abort();
+    Some(victim)
 }
 
 /// Whether an error only says that the session is over, which every scenario has to live with.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ostler_client::recipes::{AtomicValue, Configuration, Counter, IdGenerator};
 
 use super::world::World;
-use super::{schedules, session_lost};
+use super::{perhaps_kill, schedules, session_lost};
 
 /// Each add that returned counts once; one whose session was lost counts once or not at all.
 #[test]
@@ -39,6 +39,10 @@ fn counter() {
                     client.close().await;
                 }
             }));
+        }
+        // The one that it was at may have counted.
+        if perhaps_kill(&world, &mut tasks, 0..3, 150).await.is_some() {
+            sums.lock().unwrap().1 += 1;
         }
         for task in tasks {
             task.await.unwrap();
@@ -78,6 +82,7 @@ fn atomic_value() {
                 }
             }));
         }
+        perhaps_kill(&world, &mut tasks, 0..3, 150).await;
         for task in tasks {
             task.await.unwrap();
         }
@@ -123,6 +128,7 @@ fn ids() {
                 }
             }));
         }
+        perhaps_kill(&world, &mut tasks, 0..3, 150).await;
         for task in tasks {
             task.await.unwrap();
         }
