@@ -149,7 +149,7 @@ impl Store {
 
     /// The parent's counter never goes back: a snapshot may hold later creations that were undone since.
     fn count_creation(&mut self, parent: u32, cversion: i32, zxid: i64) {
-        let stat = self.tree.node(parent).stat();
+        let stat = self.tree.stat(parent);
         let cversion = if cversion == -1 { stat.cversion.wrapping_add(1) } else { cversion };
         if cversion > stat.cversion {
             self.tree.change_stat(parent, |stat| (stat.cversion, stat.pzxid) = (cversion, zxid));
@@ -164,7 +164,7 @@ impl Store {
             return Err(Code::BadArguments);
         }
         // Also for a node that is already gone: its deletion may be in the snapshot without this half.
-        if zxid.0 > self.tree.node(parent).stat().pzxid {
+        if zxid.0 > self.tree.stat(parent).pzxid {
             self.tree.change_stat(parent, |stat| stat.pzxid = zxid.0);
         }
         let id = id.ok_or(Code::NoNode)?;

@@ -9,6 +9,7 @@ mod arena;
 pub mod config;
 mod digest;
 mod ip;
+mod key_set;
 pub mod namespaces;
 mod node;
 pub mod outcome;

@@ -1,12 +1,13 @@
-//! One znode, packed into 96 bytes and one allocation that holds name and data, since a server holds millions.
-//! Answers to Java's `DataNode`; the children are kept by the tree, for the few nodes that have any.
+//! One znode, packed into 80 bytes and one allocation that holds name and data, since a server holds millions. What
+//! most of them do not have, children above all, is in an annex, which the tree keeps. Answers to Java's `DataNode`.
 
 use ostler_wire::disk::StatPersisted;
 
 use crate::digest;
+use crate::key_set::KeySet;
 
-/// No set of children.
-pub(crate) const NO_CHILDREN: u32 = u32::MAX;
+/// No annex.
+pub(crate) const NO_ANNEX: u32 = u32::MAX;
 
 const NULL_DATA: u32 = 1 << 31;
 const UNDIGESTED: u32 = 1 << 30;
@@ -22,11 +23,8 @@ pub(crate) struct Node {
     mzxid: i64,
     ctime: i64,
     mtime: i64,
-    pzxid: i64,
     owner: i64,
     version: i32,
-    cversion: i32,
-    aversion: i32,
     /// The length of the name, and flags above it.
     name: u32,
     /// The handle of its ACL.
@@ -35,12 +33,36 @@ pub(crate) struct Node {
     pub(crate) crc: u32,
     /// The parent's id; the root is its own.
     pub(crate) parent: u32,
-    /// The id of the set of its children, or `NO_CHILDREN`.
-    pub(crate) children: u32,
+    /// The id of its annex, or `NO_ANNEX`.
+    pub(crate) annex: u32,
+}
+
+/// What only a node has that once had children or got another ACL.
+#[derive(Debug, Default)]
+pub(crate) struct Annex {
+    /// Children by (hash of the name, id), packed into one number.
+    pub(crate) children: KeySet,
+    pzxid: i64,
+    cversion: i32,
+    aversion: i32,
+}
+
+impl Annex {
+    /// Whether this bookkeeping is not that of a node without an annex.
+    pub(crate) fn is_needed(stat: &StatPersisted) -> bool {
+        stat.pzxid != stat.czxid || stat.cversion != 0 || stat.aversion != 0
+    }
+
+    /// Replaces its part of the bookkeeping.
+    pub(crate) fn set_stat(&mut self, stat: &StatPersisted) {
+        self.pzxid = stat.pzxid;
+        self.cversion = stat.cversion;
+        self.aversion = stat.aversion;
+    }
 }
 
 impl Node {
-    /// A node without children. `digested` says whether it counts in the tree's digest.
+    /// A node without an annex. `digested` says whether it counts in the tree's digest.
     pub(crate) fn new(
         parent: u32,
         name: &str,
@@ -56,7 +78,7 @@ impl Node {
             name: name.len() as u32 | flags,
             acl,
             parent,
-            children: NO_CHILDREN,
+            annex: NO_ANNEX,
             ..Self::default()
         };
         node.set_null(data.is_none());
@@ -90,32 +112,31 @@ impl Node {
         self.set_null(data.is_none());
     }
 
-    /// Its bookkeeping.
-    pub(crate) fn stat(&self) -> StatPersisted {
+    /// Its bookkeeping, with its annex if it has one.
+    pub(crate) fn stat(&self, annex: Option<&Annex>) -> StatPersisted {
+        let (pzxid, cversion, aversion) =
+            annex.map_or((self.czxid, 0, 0), |annex| (annex.pzxid, annex.cversion, annex.aversion));
         StatPersisted {
             czxid: self.czxid,
             mzxid: self.mzxid,
             ctime: self.ctime,
             mtime: self.mtime,
             version: self.version,
-            cversion: self.cversion,
-            aversion: self.aversion,
+            cversion,
+            aversion,
             ephemeral_owner: self.owner,
-            pzxid: self.pzxid,
+            pzxid,
         }
     }
 
-    /// Replaces the bookkeeping.
+    /// Replaces the bookkeeping but for what an annex holds.
     pub(crate) fn set_stat(&mut self, stat: &StatPersisted) {
         self.czxid = stat.czxid;
         self.mzxid = stat.mzxid;
         self.ctime = stat.ctime;
         self.mtime = stat.mtime;
         self.version = stat.version;
-        self.cversion = stat.cversion;
-        self.aversion = stat.aversion;
         self.owner = stat.ephemeral_owner;
-        self.pzxid = stat.pzxid;
     }
 
     /// The zxid of the creation.
@@ -133,9 +154,9 @@ impl Node {
         self.name & UNDIGESTED == 0
     }
 
-    /// What it adds to the tree's digest.
-    pub(crate) fn digest(&self) -> u64 {
-        if self.is_digested() { digest::of(self.crc, &self.stat()) } else { 0 }
+    /// What it adds to the tree's digest, with this bookkeeping.
+    pub(crate) fn digest(&self, stat: &StatPersisted) -> u64 {
+        if self.is_digested() { digest::of(self.crc, stat) } else { 0 }
     }
 
     fn name_len(&self) -> usize {
@@ -160,8 +181,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_takes_96_bytes() {
-        assert_eq!(size_of::<Node>(), 96);
+    fn a_node_takes_80_bytes() {
+        assert_eq!(size_of::<Node>(), 80);
     }
 
     #[test]
@@ -174,8 +195,15 @@ mod tests {
         assert_eq!(node.data(), Some(&b""[..]));
         node.set_data(Some(b"data"));
         assert_eq!((node.name(), node.data(), node.data_len()), ("name", Some(&b"data"[..]), 4));
-        assert_eq!(node.stat(), stat);
         assert!(!node.is_digested());
-        assert_eq!(node.digest(), 0);
+        assert_eq!(node.digest(&stat), 0);
+
+        assert!(Annex::is_needed(&stat));
+        let mut annex = Annex::default();
+        annex.set_stat(&stat);
+        assert_eq!(node.stat(Some(&annex)), stat);
+        let plain = StatPersisted { pzxid: 1, cversion: 0, ..stat };
+        assert!(!Annex::is_needed(&plain));
+        assert_eq!(node.stat(None), plain);
     }
 }

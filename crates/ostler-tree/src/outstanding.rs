@@ -147,7 +147,7 @@ impl Outstanding {
         let id = store.tree.find(path)?;
         let node = store.tree.node(id);
         Some(View {
-            stat: node.stat(),
+            stat: store.tree.stat(id),
             children: store.tree.child_count(id),
             acl: store.acl_of(id),
             data_len: node.data_len(),
@@ -206,7 +206,7 @@ impl Outstanding {
             }
             EntryRef::Vacant(entry) => {
                 let known = if created || !counts { None } else { store.tree.find(path) };
-                let before = known.map_or(0, |id| store.tree.node(id).digest());
+                let before = known.map_or(0, |id| store.tree.digest_of(id));
                 let path: Arc<str> = path.into();
                 entry.insert_with_key(Arc::clone(&path), pending);
                 (path, before, None)

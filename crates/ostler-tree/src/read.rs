@@ -128,7 +128,7 @@ impl Store {
     /// What clients see of a node's bookkeeping.
     pub(crate) fn stat(&self, id: u32) -> Stat {
         let node = self.tree.node(id);
-        let stat = node.stat();
+        let stat = self.tree.stat(id);
         let children = i32::try_from(self.tree.child_count(id)).unwrap_or(i32::MAX);
         Stat {
             czxid: stat.czxid,
@@ -154,6 +154,6 @@ impl Store {
 
     fn leaf_stat(&self, path: &str) -> Option<ostler_wire::disk::StatPersisted> {
         let id = self.tree.find(path)?;
-        (self.tree.child_count(id) == 0).then(|| self.tree.node(id).stat())
+        (self.tree.child_count(id) == 0).then(|| self.tree.stat(id))
     }
 }

@@ -174,7 +174,7 @@ impl Walk {
         out.put_string(&self.path);
         out.put_buffer(node.data());
         out.put_long(self.written_acl(store, node.acl));
-        node.stat().encode(out);
+        store.tree.stat(id).encode(out);
     }
 
     fn written_acl(&self, store: &Store, handle: u32) -> i64 {

@@ -3,7 +3,6 @@
 //! at any key. Answers to the inner half of Java's `DataTree` and to `NodeHashMapImpl`; what a transaction means is
 //! not for here.
 
-use std::collections::BTreeSet;
 use std::hash::BuildHasher;
 
 use foldhash::quality::FixedState;
@@ -11,7 +10,8 @@ use ostler_wire::disk::StatPersisted;
 
 use crate::arena::Slab;
 use crate::digest;
-use crate::node::{NO_CHILDREN, Node};
+use crate::key_set::KeySet;
+use crate::node::{Annex, NO_ANNEX, Node};
 
 /// The id of the root.
 pub(crate) const ROOT: u32 = 0;
@@ -20,8 +20,7 @@ pub(crate) const ROOT: u32 = 0;
 #[derive(Debug)]
 pub(crate) struct Tree {
     nodes: Slab<Node>,
-    /// Children by (hash of the name, id), packed into one number.
-    sets: Slab<BTreeSet<u64>>,
+    annexes: Slab<Annex>,
     live: usize,
     hasher: FixedState,
     digest_enabled: bool,
@@ -39,7 +38,7 @@ impl Tree {
     ) -> Self {
         let mut tree = Self {
             nodes: Slab::default(),
-            sets: Slab::default(),
+            annexes: Slab::default(),
             live: 1,
             hasher: FixedState::with_seed(seed),
             digest_enabled,
@@ -49,8 +48,9 @@ impl Tree {
         if digest_enabled {
             root.crc = digest::prefix("", root_data);
         }
-        tree.digest = root.digest();
+        tree.digest = root.digest(root_stat);
         tree.nodes.insert(root);
+        tree.write_annex(ROOT, root_stat);
         tree
     }
 
@@ -69,6 +69,17 @@ impl Tree {
         self.nodes.at(id)
     }
 
+    /// The bookkeeping of a node.
+    pub(crate) fn stat(&self, id: u32) -> StatPersisted {
+        let node = self.node(id);
+        node.stat(self.annex(node))
+    }
+
+    /// What a node adds to the digest.
+    pub(crate) fn digest_of(&self, id: u32) -> u64 {
+        self.node(id).digest(&self.stat(id))
+    }
+
     /// The node at a path; the empty path is the root's, too.
     pub(crate) fn find(&self, path: &str) -> Option<u32> {
         let Some(names) = path.strip_prefix('/') else {
@@ -82,29 +93,27 @@ impl Tree {
 
     /// The child of this name.
     pub(crate) fn child(&self, parent: u32, name: &str) -> Option<u32> {
-        let set = self.set(parent)?;
         let low = self.key(name, 0);
-        // Bounded above as well: an open end is looked for at the other end of the set.
-        set.range(low..=low | u64::from(u32::MAX))
-            .map(|key| id_of(*key))
+        self.set(parent)?
+            .at_or_above(low)
+            .take_while(|key| *key <= low | u64::from(u32::MAX))
+            .map(id_of)
             .find(|id| self.node(*id).name_bytes() == name.as_bytes())
     }
 
     /// How many children a node has.
     pub(crate) fn child_count(&self, id: u32) -> usize {
-        self.set(id).map_or(0, BTreeSet::len)
+        self.set(id).map_or(0, KeySet::len)
     }
 
     /// The children of a node, in an order of no meaning.
     pub(crate) fn children(&self, id: u32) -> impl ExactSizeIterator<Item = u32> + Clone + use<'_> {
-        static EMPTY: BTreeSet<u64> = BTreeSet::new();
-        self.set(id).unwrap_or(&EMPTY).iter().map(|key| id_of(*key))
+        self.set(id).map(KeySet::iter).unwrap_or_default().map(id_of)
     }
 
     /// The children of a node from a key on, each with the key from which to go on behind it.
     pub(crate) fn children_from(&self, id: u32, key: u64) -> impl Iterator<Item = (u32, u64)> + use<'_> {
-        static EMPTY: BTreeSet<u64> = BTreeSet::new();
-        self.set(id).unwrap_or(&EMPTY).range(key..).map(|key| (id_of(*key), key + 1))
+        self.set(id).into_iter().flat_map(move |set| set.at_or_above(key)).map(|key| (id_of(key), key + 1))
     }
 
     /// Every node from this one down, parents first.
@@ -148,15 +157,11 @@ impl Tree {
         if digested {
             node.crc = digest::prefix(path, data);
         }
-        self.digest = self.digest.wrapping_add(node.digest());
+        self.digest = self.digest.wrapping_add(node.digest(stat));
         let id = self.nodes.insert(node);
-        let mut set = self.node(parent).children;
-        if set == NO_CHILDREN {
-            set = self.sets.insert(BTreeSet::new());
-            self.nodes.at_mut(parent).children = set;
-        }
+        self.write_annex(id, stat);
         let key = self.key(name, id);
-        self.sets.at_mut(set).insert(key);
+        self.make_annex(parent).children.insert(key);
         self.live += 1;
         id
     }
@@ -164,38 +169,38 @@ impl Tree {
     /// Takes off a node that has no children and is not the root.
     pub(crate) fn remove(&mut self, id: u32) -> Node {
         assert!(id != ROOT && self.child_count(id) == 0, "callers take leaves");
+        self.digest = self.digest.wrapping_sub(self.digest_of(id));
         let node = self.nodes.take(id);
-        let key = self.key(node.name(), id);
-        let set = self.node(node.parent).children;
-        self.sets.at_mut(set).remove(&key);
-        if self.sets.at(set).is_empty() {
-            self.sets.take(set);
-            self.nodes.at_mut(node.parent).children = NO_CHILDREN;
+        if node.annex != NO_ANNEX {
+            self.annexes.take(node.annex);
         }
-        self.digest = self.digest.wrapping_sub(node.digest());
+        let key = self.key(node.name(), id);
+        self.make_annex(node.parent).children.remove(key);
         self.live -= 1;
         node
     }
 
     /// Changes the bookkeeping of a node.
     pub(crate) fn change_stat(&mut self, id: u32, change: impl FnOnce(&mut StatPersisted)) {
+        let mut stat = self.stat(id);
         let node = self.nodes.at_mut(id);
-        let before = node.digest();
-        let mut stat = node.stat();
+        let before = node.digest(&stat);
         change(&mut stat);
         node.set_stat(&stat);
-        let after = node.digest();
+        let after = node.digest(&stat);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+        self.write_annex(id, &stat);
     }
 
     /// Replaces the data of the node at `path` (empty for the root).
     pub(crate) fn set_data(&mut self, id: u32, path: &str, data: Option<&[u8]>) {
+        let stat = self.stat(id);
         let node = self.nodes.at_mut(id);
-        let before = node.digest();
+        let before = node.digest(&stat);
         node.set_data(data);
         if node.is_digested() {
             node.crc = digest::prefix(path, data);
-            let after = node.digest();
+            let after = node.digest(&stat);
             self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
         }
     }
@@ -205,9 +210,30 @@ impl Tree {
         std::mem::replace(&mut self.nodes.at_mut(id).acl, acl)
     }
 
-    fn set(&self, id: u32) -> Option<&BTreeSet<u64>> {
-        let set = self.node(id).children;
-        (set != NO_CHILDREN).then(|| self.sets.at(set))
+    fn set(&self, id: u32) -> Option<&KeySet> {
+        self.annex(self.node(id)).map(|annex| &annex.children)
+    }
+
+    fn annex(&self, node: &Node) -> Option<&Annex> {
+        (node.annex != NO_ANNEX).then(|| self.annexes.at(node.annex))
+    }
+
+    /// Puts the bookkeeping of a node into its annex, if it has one or needs one.
+    fn write_annex(&mut self, id: u32, stat: &StatPersisted) {
+        if self.node(id).annex != NO_ANNEX || Annex::is_needed(stat) {
+            self.make_annex(id).set_stat(stat);
+        }
+    }
+
+    /// The annex of a node, from now on if there was none.
+    fn make_annex(&mut self, id: u32) -> &mut Annex {
+        let node = self.nodes.at_mut(id);
+        if node.annex == NO_ANNEX {
+            let mut annex = Annex::default();
+            annex.set_stat(&node.stat(None));
+            node.annex = self.annexes.insert(annex);
+        }
+        self.annexes.at_mut(node.annex)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough to sort by")]
