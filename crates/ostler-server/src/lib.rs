@@ -2,6 +2,7 @@
 //! protocol says; start reading in `run.rs`.
 
 mod admission;
+mod client_port;
 mod clock;
 pub mod config;
 mod disk_work;

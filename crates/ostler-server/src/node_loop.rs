@@ -8,8 +8,12 @@ use std::time::Duration;
 
 use ostler_node::{Input, LaneId, Node, Output};
 use ostler_tree::Store;
+use ostler_wire::ServerId;
+use ostler_wire::quorum::Members;
 
+use crate::client_port::ClientPort;
 use crate::clock::Clock;
+use crate::config::HostPort;
 use crate::inbox::{Inbox, LaneInbox, NodeLetter};
 use crate::log_thread::LogLetter;
 use crate::peers::{Peers, PeersConfig};
@@ -28,6 +32,8 @@ pub(crate) struct NodeLoop {
     pub(crate) log: Sender<LogLetter>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) next_quota_warning_ms: u64,
+    /// Which of the members this is, and its port for clients.
+    pub(crate) client_port: Option<(ServerId, Arc<ClientPort>)>,
     /// The sockets to the other members, to be opened on the node's thread.
     pub(crate) peers: Option<PeersConfig>,
     /// The others were told to go on without this server.
@@ -141,6 +147,9 @@ impl NodeLoop {
                     self.to_log(LogLetter::WriteEpoch { which, epoch, generation });
                 }
                 Output::Peer(output) => {
+                    if let ostler_zab::Output::MembersActivated { members, .. } = &output {
+                        self.move_client_port(members);
+                    }
                     peers
                         .expect("only a member of an ensemble has something to say to others")
                         .carry_out(output);
@@ -149,6 +158,15 @@ impl NodeLoop {
         }
         if !appends.is_empty() {
             self.to_log(LogLetter::Append(appends));
+        }
+    }
+
+    /// Clients are to find this server where the new list has it; one that does not say leaves it where it is.
+    fn move_client_port(&self, members: &Members) {
+        if let Some((me, port)) = &self.client_port
+            && let Some(address) = members.servers.get(me).and_then(HostPort::of_clients)
+        {
+            port.move_to(address);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use tokio::task::{LocalSet, spawn_local};
 use tracing::{error, info, warn};
 
 use crate::admission::Admission;
+use crate::client_port::{self, ClientPort, Porter};
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::disk_work::DiskWork;
@@ -90,8 +91,8 @@ pub fn run(config: ServerConfig, on_serving: impl FnOnce(&Serving)) -> Result<()
     let node_config = Arc::new(crate::settings::node_config(&config, clock.now()));
     let disk = OsDisk::open(&crate::settings::disk_options(&config))?;
     // The port first: a server that cannot serve should not read a large directory to find out.
-    let listeners = listen(&config)?;
-    let address = listeners[0].local_addr()?;
+    let listener = client_port::open(&config)?;
+    let address = listener.local_addr()?;
     let ports = config.member.as_ref().map(Ports::open).transpose()?;
     if let Some(files) = config.member.as_ref().and_then(|member| member.files.as_ref())
         && let Err(cause) = files.back_up()
@@ -106,7 +107,7 @@ pub fn run(config: ServerConfig, on_serving: impl FnOnce(&Serving)) -> Result<()
         zxid: recovered.store.last_zxid(),
         member: config.member.as_ref().map(|member| (member.id.0, member.members.voters().count())),
     };
-    let doors = Doors { clients: listeners, client_port: address.port(), ports };
+    let doors = Doors { clients: listener, client_port: Arc::new(ClientPort::new(address.port())), ports };
     let server = Server::start(&config, node_config, disk, clock, recovered, doors)?;
     on_serving(&serving);
     server.wait_for_signal()?;
@@ -116,8 +117,8 @@ pub fn run(config: ServerConfig, on_serving: impl FnOnce(&Serving)) -> Result<()
 
 /// The sockets that a server listens on.
 struct Doors {
-    clients: Vec<TcpListener>,
-    client_port: u16,
+    clients: TcpListener,
+    client_port: Arc<ClientPort>,
     /// To the other members, if there are any.
     ports: Option<Ports>,
 }
@@ -140,7 +141,7 @@ impl Server {
         mut recovered: Recovered,
         doors: Doors,
     ) -> Result<Self, StartError> {
-        let Doors { clients: listeners, client_port, ports } = doors;
+        let Doors { clients: listener, client_port, ports } = doors;
         let placement = Placement::choose(node_config.lanes);
         let node_inbox: Arc<Inbox<NodeLetter>> = Arc::new(Inbox::new());
         let lanes: Vec<Arc<LaneInbox>> = (0..placement.lanes).map(|_| Arc::new(LaneInbox::new())).collect();
@@ -184,7 +185,7 @@ impl Server {
         let admission = Arc::new(Admission::new(config.max_client_cnxns as usize, config.max_cnxns as usize));
         let words = Arc::new(WordDesk {
             config: Arc::clone(config),
-            client_port,
+            client_port: Arc::clone(&client_port),
             server_id: config.member.as_ref().map_or(0, |member| member.id.0),
             clock,
             store: Arc::clone(&store),
@@ -203,6 +204,7 @@ impl Server {
             log: log.clone(),
             snapshots: Arc::clone(&snapshots),
             next_quota_warning_ms: 0,
+            client_port: config.member.as_ref().map(|member| (member.id, Arc::clone(&client_port))),
             peers,
             stopping: false,
         });
@@ -211,7 +213,15 @@ impl Server {
             spawn("node", move || block_on_local(async move { node_loop.run().await }))?;
         }
         let in_flight = Arc::new(InFlight::default());
-        let mut listeners = Some(listeners);
+        let porter = Porter {
+            port: client_port,
+            at: config.client_address.clone(),
+            backlog: config.listen_backlog,
+            lanes: lanes.clone(),
+            admission,
+            next: AtomicUsize::new(0),
+        };
+        let mut porter = Some((porter, listener));
         let mut lane_threads = Vec::new();
         for (index, inbox) in lanes.iter().enumerate() {
             let lane =
@@ -219,7 +229,7 @@ impl Server {
             let (inbox, store) = (Arc::clone(inbox), Arc::clone(&store));
             let (node_inbox, words) = (Arc::clone(&node_inbox), Arc::clone(&words));
             let node_loop = node_loop.take();
-            let doors = listeners.take().map(|listeners| (listeners, lanes.clone(), Arc::clone(&admission)));
+            let porter = porter.take();
             let keep_alive = config.client_tcp_keep_alive;
             lane_threads.push(spawn(&format!("lane-{index}"), move || {
                 block_on_local(async move {
@@ -227,8 +237,8 @@ impl Server {
                     if let Some(node_loop) = node_loop {
                         spawn_local(node_loop.run());
                     }
-                    if let Some((listeners, lanes, admission)) = doors {
-                        open_doors(listeners, lanes, admission);
+                    if let Some((porter, listener)) = porter {
+                        spawn_local(porter.run(listener));
                     }
                     lane.run().await;
                 });
@@ -303,39 +313,6 @@ fn log_run(
     move || thread.run()
 }
 
-fn listen(config: &ServerConfig) -> Result<Vec<TcpListener>, StartError> {
-    let refused = |address: String, source: std::io::Error| {
-        let hint = match source.kind() {
-            std::io::ErrorKind::AddrInUse => {
-                "; another server has the port: stop it, or set another clientPort"
-            }
-            std::io::ErrorKind::AddrNotAvailable => "; set clientPortAddress to an address of this machine",
-            std::io::ErrorKind::PermissionDenied => {
-                "; ports below 1024 need a privilege: set another clientPort"
-            }
-            _ => "",
-        };
-        StartError::Listen { address, source, hint }
-    };
-    let wanted = &config.client_address;
-    let addresses = wanted.resolve().map_err(|source| refused(wanted.to_string(), source))?;
-    let mut problem = None;
-    for address in addresses {
-        match bind(address, config.listen_backlog) {
-            Ok(listener) => return Ok(vec![listener]),
-            // A machine without IPv6 has the next address.
-            Err(source) => problem = Some(refused(address.to_string(), source)),
-        }
-        if matches!(&problem, Some(StartError::Listen { source, .. }) if source.kind() == std::io::ErrorKind::AddrInUse)
-        {
-            break;
-        }
-    }
-    Err(problem.unwrap_or_else(|| {
-        refused(wanted.to_string(), std::io::Error::other("the name resolves to no address"))
-    }))
-}
-
 pub(crate) fn bind(address: SocketAddr, backlog: Option<u32>) -> std::io::Result<TcpListener> {
     let socket = socket2::Socket::new(
         socket2::Domain::for_address(address),
@@ -352,42 +329,6 @@ pub(crate) fn bind(address: SocketAddr, backlog: Option<u32>) -> std::io::Result
     socket.listen(backlog.and_then(|backlog| i32::try_from(backlog).ok()).unwrap_or(1024))?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
-}
-
-/// Accepts clients and spreads them over the lanes.
-fn open_doors(listeners: Vec<TcpListener>, lanes: Vec<Arc<LaneInbox>>, admission: Arc<Admission>) {
-    let next = Arc::new(AtomicUsize::new(0));
-    for listener in listeners {
-        let (lanes, admission, next) = (lanes.clone(), Arc::clone(&admission), Arc::clone(&next));
-        spawn_local(async move {
-            let listener = match tokio::net::TcpListener::from_std(listener) {
-                Ok(listener) => listener,
-                Err(cause) => {
-                    error!(%cause, "cannot accept clients");
-                    std::process::exit(exit::FAILED);
-                }
-            };
-            loop {
-                match listener.accept().await {
-                    Ok((stream, peer)) => {
-                        let Some(admitted) = admission.admit(peer.ip().to_canonical()) else {
-                            warn!(%peer, "too many connections from this address (maxClientCnxns) or altogether (maxCnxns)");
-                            continue;
-                        };
-                        let lane = &lanes[next.fetch_add(1, Ordering::Relaxed) % lanes.len()];
-                        if let Ok(stream) = stream.into_std() {
-                            lane.errands.push(Errand::Serve(stream, peer, admitted));
-                        }
-                    }
-                    Err(cause) => {
-                        // Out of files, most likely: those who are in go on, and places become free.
-                        warn!(%cause, "cannot accept a client");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        });
-    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {

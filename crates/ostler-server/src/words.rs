@@ -18,6 +18,7 @@ use ostler_zab::Standing;
 use tokio::sync::oneshot;
 
 use crate::admission::Admission;
+use crate::client_port::ClientPort;
 use crate::clock::Clock;
 use crate::config::{MemberConfig, ServerConfig};
 use crate::four_letter::report::{
@@ -32,7 +33,7 @@ use crate::log_thread::LogStats;
 /// Whoever answers four-letter words.
 pub(crate) struct WordDesk {
     pub(crate) config: Arc<ServerConfig>,
-    pub(crate) client_port: u16,
+    pub(crate) client_port: Arc<ClientPort>,
     pub(crate) server_id: i64,
     pub(crate) clock: Clock,
     pub(crate) store: Arc<RwLock<Store>>,
@@ -183,7 +184,7 @@ impl WordDesk {
         let config = &self.config;
         let (data_dir, data_log_dir) = (version_2(&config.data_dir), version_2(&config.data_log_dir));
         ConfReport {
-            client_port: self.client_port,
+            client_port: self.client_port.port(),
             secure_client_port: None,
             data_dir_bytes: bytes_in(&data_dir),
             data_dir,

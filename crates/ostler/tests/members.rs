@@ -281,3 +281,45 @@ fn a_member_that_missed_more_than_is_in_memory_gets_it_from_the_log_on_disk() {
         assert_eq!(said.contains("what the log on disk has"), way == "DIFF", "{said}");
     }
 }
+
+/// A new member list has other client ports: each server moves its own while it runs.
+#[test]
+fn the_client_ports_move_with_the_member_list() {
+    let mut trio = Trio::new("moved", "reconfigEnabled=true");
+    for index in 0..3 {
+        trio.start(index);
+    }
+    trio.await_serving(3);
+    for index in 0..3 {
+        trio.end(index, Signal::TERM);
+    }
+    let moved: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    let mut next = String::from("version=100000005");
+    for (index, place) in trio.0.iter().enumerate() {
+        let Place { quorum, election, .. } = place;
+        let (id, client) = (index + 1, moved[index]);
+        next.push_str(&format!("\nserver.{id}=127.0.0.1:{quorum}:{election}:participant;127.0.0.1:{client}"));
+    }
+    // A change that was proposed and not finished: whoever leads finishes it.
+    for place in &trio.0 {
+        std::fs::write(place.scratch.path().join("zoo.cfg.dynamic.next"), &next).unwrap();
+    }
+    let before: Vec<u16> = trio.0.iter().map(|place| place.client).collect();
+    for (index, port) in moved.into_iter().enumerate() {
+        trio.start(index);
+        trio.0[index].client = port;
+    }
+    let leader = trio.await_serving(3);
+    trio.write(leader, "/found");
+    for (index, place) in trio.0.iter().enumerate() {
+        assert!(trio.has(index, "/found"));
+        assert!(TcpStream::connect(("127.0.0.1", before[index])).is_err(), "{}", trio.logs());
+        let conf = common::word(place.address(), "conf");
+        assert!(conf.contains(&format!("clientPort={}\n", place.client)), "{conf}");
+    }
+    // They are there again at the next start.
+    trio.end(leader, Signal::TERM);
+    trio.start(leader);
+    trio.await_serving(3);
+    assert!(trio.has(leader, "/found"));
+}

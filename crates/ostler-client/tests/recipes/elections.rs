@@ -6,8 +6,8 @@ use std::time::Duration;
 use ostler_client::recipes::{Candidate, Election, Leader, LeaderObserver, MasterElection, Role};
 use ostler_client::{Client, Zxid};
 
-use super::{perhaps_kill, schedules};
 use super::world::World;
+use super::{perhaps_kill, schedules};
 
 const PROCESSES: usize = 3;
 

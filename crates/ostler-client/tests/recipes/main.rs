@@ -13,8 +13,8 @@ mod values;
 mod world;
 
 use std::future::Future;
-use std::ops::Range;
 use std::io::Write as _;
+use std::ops::Range;
 use std::time::Duration;
 
 use world::{Faults, World};

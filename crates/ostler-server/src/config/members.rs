@@ -24,6 +24,14 @@ pub struct HostPort {
 }
 
 impl HostPort {
+    /// Where a member listens to clients, if the list of members says so.
+    #[must_use]
+    pub fn of_clients(member: &Member) -> Option<Self> {
+        let (host, port) = member.client.as_ref()?;
+        let listed = Self { host: Some(host.clone()), port: *port };
+        Some(if listed.is_any() { Self { host: None, ..listed } } else { listed })
+    }
+
     /// The addresses to listen on, best first. Asks the resolver when the host is a name.
     ///
     /// # Errors
@@ -71,9 +79,7 @@ impl MemberLine {
     /// Where it listens to clients, if the line says so.
     #[must_use]
     pub fn client(&self) -> Option<HostPort> {
-        let (host, port) = self.member.client.as_ref()?;
-        let listed = HostPort { host: Some(host.clone()), port: *port };
-        Some(if listed.is_any() { HostPort { host: None, ..listed } } else { listed })
+        HostPort::of_clients(&self.member)
     }
 }
 
