@@ -1,7 +1,8 @@
 //! A sorted set of 64-bit keys in runs: short sorted vectors, each with the lowest key that belongs to it. It takes
 //! little more than the keys themselves, where a B-tree leaves a third of each of its leaves empty, never moves more
 //! than one run and the list of runs, and can be read from any key on. It holds the children of a znode, of which
-//! there may be one or millions.
+//! there may be one or millions. Keys begin with a hash, so where one is can be guessed well; a search by halves would
+//! wait for memory at each step.
 
 use std::iter::FusedIterator;
 use std::slice;
@@ -43,8 +44,9 @@ impl KeySet {
             self.split(at);
             at = self.run_of(key);
         }
+        let place = self.place_of(at, key);
         let keys = &mut self.runs[at].keys;
-        if let Err(place) = keys.binary_search(&key) {
+        if keys.get(place) != Some(&key) {
             reserve(keys);
             keys.insert(place, key);
             self.len += 1;
@@ -57,8 +59,11 @@ impl KeySet {
             return;
         }
         let at = self.run_of(key);
+        let place = self.place_of(at, key);
         let keys = &mut self.runs[at].keys;
-        let Ok(place) = keys.binary_search(&key) else { return };
+        if keys.get(place) != Some(&key) {
+            return;
+        }
         keys.remove(place);
         if keys.len() < keys.capacity() / 2 {
             keys.shrink_to(keys.len() + spare(keys.len()));
@@ -80,10 +85,11 @@ impl KeySet {
 
     /// The keys from this one on, in order.
     pub(crate) fn at_or_above(&self, key: u64) -> impl Iterator<Item = u64> + use<'_> {
-        let at = if self.runs.is_empty() { 0 } else { self.run_of(key) };
-        let (first, rest) = match self.runs[at..].split_first() {
-            Some((run, rest)) => (&run.keys[run.keys.partition_point(|other| *other < key)..], rest),
-            None => (&[][..], &[][..]),
+        let (first, rest) = if self.runs.is_empty() {
+            (&[][..], &[][..])
+        } else {
+            let at = self.run_of(key);
+            (&self.runs[at].keys[self.place_of(at, key)..], &self.runs[at + 1..])
         };
         first.iter().chain(rest.iter().flat_map(|run| &run.keys)).copied()
     }
@@ -91,6 +97,22 @@ impl KeySet {
     /// The run to which a key belongs; there must be one.
     fn run_of(&self, key: u64) -> usize {
         self.runs.partition_point(|run| run.from <= key) - 1
+    }
+
+    /// The place of the first key of a run that is not below this one, which belongs to the run.
+    fn place_of(&self, run: usize, key: u64) -> usize {
+        let Run { from, keys } = &self.runs[run];
+        let to = self.runs.get(run + 1).map_or(u64::MAX, |next| next.from);
+        // By the upper halves, so that nothing overflows.
+        let (before, width) = ((key >> 32) - (from >> 32), (to >> 32) - (from >> 32) + 1);
+        let mut place = (before * keys.len() as u64 / width) as usize;
+        while keys.get(place).is_some_and(|other| *other < key) {
+            place += 1;
+        }
+        while place > 0 && keys[place - 1] >= key {
+            place -= 1;
+        }
+        place
     }
 
     fn split(&mut self, at: usize) {
