@@ -1,13 +1,14 @@
-//! One znode, packed into 80 bytes and one allocation that holds name and data, since a server holds millions. What
-//! most of them do not have, children above all, is in an annex, which the tree keeps. Answers to Java's `DataNode`.
+//! One znode, packed into 64 bytes, a line of a cache, and one allocation that holds name and data, since a server holds
+//! millions. What became of it since it was created, if anything did, is in two records beside it, which the tree keeps:
+//! one for its data, one for its children. Answers to Java's `DataNode`.
 
 use ostler_wire::disk::StatPersisted;
 
 use crate::digest;
 use crate::key_set::KeySet;
 
-/// No annex.
-pub(crate) const NO_ANNEX: u32 = u32::MAX;
+/// No record.
+pub(crate) const NONE: u32 = u32::MAX;
 
 const NULL_DATA: u32 = 1 << 31;
 const UNDIGESTED: u32 = 1 << 30;
@@ -20,11 +21,8 @@ pub(crate) struct Node {
     /// Name, then data.
     blob: Box<[u8]>,
     czxid: i64,
-    mzxid: i64,
     ctime: i64,
-    mtime: i64,
     owner: i64,
-    version: i32,
     /// The length of the name, and flags above it.
     name: u32,
     /// The handle of its ACL.
@@ -33,13 +31,31 @@ pub(crate) struct Node {
     pub(crate) crc: u32,
     /// The parent's id; the root is its own.
     pub(crate) parent: u32,
-    /// The id of its annex, or `NO_ANNEX`.
-    pub(crate) annex: u32,
+    /// The id of its record of writes, or `NONE`.
+    pub(crate) written: u32,
+    /// The id of its record of children, or `NONE`.
+    pub(crate) family: u32,
 }
 
-/// What only a node has that once had children or got another ACL.
+/// What only a node has whose data was set since it was created.
 #[derive(Debug, Default)]
-pub(crate) struct Annex {
+pub(crate) struct Written {
+    mzxid: i64,
+    mtime: i64,
+    version: i32,
+}
+
+impl Written {
+    /// Its part of the bookkeeping, if that is not what a node without it has.
+    pub(crate) fn of(stat: &StatPersisted) -> Option<Self> {
+        let fresh = stat.mzxid == stat.czxid && stat.mtime == stat.ctime && stat.version == 0;
+        (!fresh).then_some(Self { mzxid: stat.mzxid, mtime: stat.mtime, version: stat.version })
+    }
+}
+
+/// What only a node has that once had children, or got another ACL.
+#[derive(Debug, Default)]
+pub(crate) struct Family {
     /// Children by (hash of the name, id), packed into one number.
     pub(crate) children: KeySet,
     pzxid: i64,
@@ -47,8 +63,8 @@ pub(crate) struct Annex {
     aversion: i32,
 }
 
-impl Annex {
-    /// Whether this bookkeeping is not that of a node without an annex.
+impl Family {
+    /// Whether this bookkeeping is not that of a node without it.
     pub(crate) fn is_needed(stat: &StatPersisted) -> bool {
         stat.pzxid != stat.czxid || stat.cversion != 0 || stat.aversion != 0
     }
@@ -62,7 +78,7 @@ impl Annex {
 }
 
 impl Node {
-    /// A node without an annex. `digested` says whether it counts in the tree's digest.
+    /// A node without records, and so with no more of `stat` than its creation. `digested` says whether it counts in the tree's digest.
     pub(crate) fn new(
         parent: u32,
         name: &str,
@@ -78,7 +94,8 @@ impl Node {
             name: name.len() as u32 | flags,
             acl,
             parent,
-            annex: NO_ANNEX,
+            written: NONE,
+            family: NONE,
             ..Self::default()
         };
         node.set_null(data.is_none());
@@ -112,30 +129,30 @@ impl Node {
         self.set_null(data.is_none());
     }
 
-    /// Its bookkeeping, with its annex if it has one.
-    pub(crate) fn stat(&self, annex: Option<&Annex>) -> StatPersisted {
-        let (pzxid, cversion, aversion) =
-            annex.map_or((self.czxid, 0, 0), |annex| (annex.pzxid, annex.cversion, annex.aversion));
-        StatPersisted {
+    /// Its bookkeeping, with the records that it has.
+    pub(crate) fn stat(&self, written: Option<&Written>, family: Option<&Family>) -> StatPersisted {
+        let mut stat = StatPersisted {
             czxid: self.czxid,
-            mzxid: self.mzxid,
+            mzxid: self.czxid,
             ctime: self.ctime,
-            mtime: self.mtime,
-            version: self.version,
-            cversion,
-            aversion,
+            mtime: self.ctime,
             ephemeral_owner: self.owner,
-            pzxid,
+            pzxid: self.czxid,
+            ..StatPersisted::default()
+        };
+        if let Some(written) = written {
+            (stat.mzxid, stat.mtime, stat.version) = (written.mzxid, written.mtime, written.version);
         }
+        if let Some(family) = family {
+            (stat.pzxid, stat.cversion, stat.aversion) = (family.pzxid, family.cversion, family.aversion);
+        }
+        stat
     }
 
-    /// Replaces the bookkeeping but for what an annex holds.
+    /// Replaces the bookkeeping but for what the records hold.
     pub(crate) fn set_stat(&mut self, stat: &StatPersisted) {
         self.czxid = stat.czxid;
-        self.mzxid = stat.mzxid;
         self.ctime = stat.ctime;
-        self.mtime = stat.mtime;
-        self.version = stat.version;
         self.owner = stat.ephemeral_owner;
     }
 
@@ -181,8 +198,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_node_takes_80_bytes() {
-        assert_eq!(size_of::<Node>(), 80);
+    fn a_node_takes_64_bytes() {
+        assert_eq!(size_of::<Node>(), 64);
+        assert_eq!(size_of::<Written>(), 24);
     }
 
     #[test]
@@ -198,12 +216,20 @@ mod tests {
         assert!(!node.is_digested());
         assert_eq!(node.digest(&stat), 0);
 
-        assert!(Annex::is_needed(&stat));
-        let mut annex = Annex::default();
-        annex.set_stat(&stat);
-        assert_eq!(node.stat(Some(&annex)), stat);
-        let plain = StatPersisted { pzxid: 1, cversion: 0, ..stat };
-        assert!(!Annex::is_needed(&plain));
-        assert_eq!(node.stat(None), plain);
+        let written = Written::of(&stat).unwrap();
+        assert!(Family::is_needed(&stat));
+        let mut family = Family::default();
+        family.set_stat(&stat);
+        assert_eq!(node.stat(Some(&written), Some(&family)), stat);
+        let plain = StatPersisted { mzxid: 1, pzxid: 1, cversion: 0, ..stat };
+        assert!(Written::of(&plain).is_none() && !Family::is_needed(&plain));
+        assert_eq!(node.stat(None, None), plain);
+        for written in [
+            StatPersisted { mzxid: 2, ..plain },
+            StatPersisted { mtime: 1, ..plain },
+            StatPersisted { version: -1, ..plain },
+        ] {
+            assert_eq!(node.stat(Written::of(&written).as_ref(), None), written);
+        }
     }
 }

@@ -11,7 +11,7 @@ use ostler_wire::disk::StatPersisted;
 use crate::arena::Slab;
 use crate::digest;
 use crate::key_set::KeySet;
-use crate::node::{Annex, NO_ANNEX, Node};
+use crate::node::{Family, NONE, Node, Written};
 
 /// The id of the root.
 pub(crate) const ROOT: u32 = 0;
@@ -20,7 +20,8 @@ pub(crate) const ROOT: u32 = 0;
 #[derive(Debug)]
 pub(crate) struct Tree {
     nodes: Slab<Node>,
-    annexes: Slab<Annex>,
+    written: Slab<Written>,
+    families: Slab<Family>,
     live: usize,
     hasher: FixedState,
     digest_enabled: bool,
@@ -38,7 +39,8 @@ impl Tree {
     ) -> Self {
         let mut tree = Self {
             nodes: Slab::default(),
-            annexes: Slab::default(),
+            written: Slab::default(),
+            families: Slab::default(),
             live: 1,
             hasher: FixedState::with_seed(seed),
             digest_enabled,
@@ -50,7 +52,7 @@ impl Tree {
         }
         tree.digest = root.digest(root_stat);
         tree.nodes.insert(root);
-        tree.write_annex(ROOT, root_stat);
+        tree.write_records(ROOT, root_stat);
         tree
     }
 
@@ -72,7 +74,8 @@ impl Tree {
     /// The bookkeeping of a node.
     pub(crate) fn stat(&self, id: u32) -> StatPersisted {
         let node = self.node(id);
-        node.stat(self.annex(node))
+        let written = (node.written != NONE).then(|| self.written.at(node.written));
+        node.stat(written, self.family(node))
     }
 
     /// What a node adds to the digest.
@@ -159,9 +162,9 @@ impl Tree {
         }
         self.digest = self.digest.wrapping_add(node.digest(stat));
         let id = self.nodes.insert(node);
-        self.write_annex(id, stat);
+        self.write_records(id, stat);
         let key = self.key(name, id);
-        self.make_annex(parent).children.insert(key);
+        self.make_family(parent).children.insert(key);
         self.live += 1;
         id
     }
@@ -171,11 +174,14 @@ impl Tree {
         assert!(id != ROOT && self.child_count(id) == 0, "callers take leaves");
         self.digest = self.digest.wrapping_sub(self.digest_of(id));
         let node = self.nodes.take(id);
-        if node.annex != NO_ANNEX {
-            self.annexes.take(node.annex);
+        if node.written != NONE {
+            self.written.take(node.written);
+        }
+        if node.family != NONE {
+            self.families.take(node.family);
         }
         let key = self.key(node.name(), id);
-        self.make_annex(node.parent).children.remove(key);
+        self.make_family(node.parent).children.remove(key);
         self.live -= 1;
         node
     }
@@ -189,7 +195,7 @@ impl Tree {
         node.set_stat(&stat);
         let after = node.digest(&stat);
         self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
-        self.write_annex(id, &stat);
+        self.write_records(id, &stat);
     }
 
     /// Replaces the data of the node at `path` (empty for the root).
@@ -211,29 +217,38 @@ impl Tree {
     }
 
     fn set(&self, id: u32) -> Option<&KeySet> {
-        self.annex(self.node(id)).map(|annex| &annex.children)
+        self.family(self.node(id)).map(|family| &family.children)
     }
 
-    fn annex(&self, node: &Node) -> Option<&Annex> {
-        (node.annex != NO_ANNEX).then(|| self.annexes.at(node.annex))
+    fn family(&self, node: &Node) -> Option<&Family> {
+        (node.family != NONE).then(|| self.families.at(node.family))
     }
 
-    /// Puts the bookkeeping of a node into its annex, if it has one or needs one.
-    fn write_annex(&mut self, id: u32, stat: &StatPersisted) {
-        if self.node(id).annex != NO_ANNEX || Annex::is_needed(stat) {
-            self.make_annex(id).set_stat(stat);
-        }
-    }
-
-    /// The annex of a node, from now on if there was none.
-    fn make_annex(&mut self, id: u32) -> &mut Annex {
+    /// Puts the bookkeeping of a node into the records that it has or needs.
+    fn write_records(&mut self, id: u32, stat: &StatPersisted) {
         let node = self.nodes.at_mut(id);
-        if node.annex == NO_ANNEX {
-            let mut annex = Annex::default();
-            annex.set_stat(&node.stat(None));
-            node.annex = self.annexes.insert(annex);
+        match (node.written, Written::of(stat)) {
+            (NONE, None) => {}
+            (NONE, Some(written)) => node.written = self.written.insert(written),
+            (at, Some(written)) => *self.written.at_mut(at) = written,
+            (at, None) => {
+                self.written.take(at);
+                node.written = NONE;
+            }
         }
-        self.annexes.at_mut(node.annex)
+        if node.family != NONE || Family::is_needed(stat) {
+            self.make_family(id).set_stat(stat);
+        }
+    }
+
+    /// The record of a node's children, from now on if there was none.
+    fn make_family(&mut self, id: u32) -> &mut Family {
+        if self.node(id).family == NONE {
+            let mut family = Family::default();
+            family.set_stat(&self.stat(id));
+            self.nodes.at_mut(id).family = self.families.insert(family);
+        }
+        self.families.at_mut(self.nodes.at(id).family)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough to sort by")]
