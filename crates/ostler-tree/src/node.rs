@@ -78,7 +78,8 @@ impl Family {
 }
 
 impl Node {
-    /// A node without records, and so with no more of `stat` than its creation. `digested` says whether it counts in the tree's digest.
+    /// A node without records, and so with no more of `stat` than its creation. `digested` says whether it counts in
+    /// the tree's digest.
     pub(crate) fn new(
         parent: u32,
         name: &str,

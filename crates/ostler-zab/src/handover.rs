@@ -1,7 +1,7 @@
 //! What a learner is sent so that it has a history: decided by where its own log ends, then sent in one step with
 //! everything up to now, so that nothing falls between that and what comes later (ZOOKEEPER-962). Only a look into the
-//! log on disk, or a whole tree, may come before that step. A leader does so for all learners, a follower for its observers. Answers to
-//! Java's `LearnerHandler.syncFollower`.
+//! log on disk, or a whole tree, may come before that step. A leader does so for all learners, a follower for its
+//! observers. Answers to Java's `LearnerHandler.syncFollower`.
 
 use ostler_wire::Zxid;
 use ostler_wire::quorum::Packet;

@@ -32,8 +32,9 @@ fn markers(path: &str) -> String {
     format!("{path}-pending")
 }
 
-/// Commits, for the recipe at this path, what `build` adds to an empty transaction. `None` for the results when only the marker tells that it
-/// happened. An error other than a lost session says that it did not happen; its operation counts in `build`'s order.
+/// Commits, for the recipe at this path, what `build` adds to an empty transaction. `None` for the results when only
+/// the marker tells that it happened. An error other than a lost session says that it did not happen; its operation
+/// counts in `build`'s order.
 pub(crate) async fn commit_once<'a>(
     client: &'a Client,
     recipe: &str,

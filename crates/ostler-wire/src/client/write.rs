@@ -124,7 +124,8 @@ impl CreateMode {
 }
 
 impl Write {
-    /// Reads the body of a request that a client may send, `body` being the bytes behind the header. Bytes behind the record are ignored.
+    /// Reads the body of a request that a client may send, `body` being the bytes behind the header. Bytes behind the
+    /// record are ignored.
     pub fn decode(op: OpCode, body: &Bytes) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         match op {

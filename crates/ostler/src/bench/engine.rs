@@ -95,7 +95,8 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens sessions on `connections` connections, dealt out over the servers, each of which keeps up to `depth` requests in flight.
+    /// Opens sessions on `connections` connections, dealt out over the servers, each of which keeps up to `depth`
+    /// requests in flight.
     pub(super) fn connect(
         servers: &Servers,
         identity: &Identity,

@@ -1,8 +1,9 @@
 //! A member that was away comes back, and the leader brings it up to date in the way that was meant.
 //!
 //! DIFF: away for fewer transactions than the leader keeps in memory. SNAP: away for more, with the log on disk not
-//! used. Log: away for more, with the log on disk used, which is a DIFF again. TRUNC: it led, and logged what no other member has; the next leader has written nothing yet. Forked: the same,
-//! but the next leader has gone on in its own epoch, where the reference never cuts and sends a snapshot.
+//! used. Log: away for more, with the log on disk used, which is a DIFF again. TRUNC: it led, and logged what no other
+//! member has; the next leader has written nothing yet. Forked: the same, but the next leader has gone on in its own
+//! epoch, where the reference never cuts and sends a snapshot.
 
 use std::fmt;
 use std::time::Duration;
