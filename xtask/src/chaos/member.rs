@@ -24,6 +24,8 @@ const ELECTION_PORT: u16 = 3888;
 /// The milliseconds of a tick; sessions live for 2 to 20 of them.
 pub(super) const TICK_MS: u64 = 500;
 const IMAGE_BYTES: u64 = 96 << 20;
+/// What a line of the log begins with before each start.
+const START: &str = "==== start: ";
 
 /// A server.
 #[derive(Debug)]
@@ -99,6 +101,12 @@ impl Member {
         self.home.join("server.log")
     }
 
+    /// What it said since it was started last.
+    pub(super) fn log_since_start(&self) -> Result<String> {
+        let log = String::from_utf8_lossy(&std::fs::read(self.log())?).into_owned();
+        Ok(log.rsplit_once(START).map_or(log.as_str(), |(_, since)| since).to_owned())
+    }
+
     /// True while there is a process.
     pub(super) fn is_running(&self) -> bool {
         self.child.is_some()
@@ -135,7 +143,7 @@ impl Member {
         };
         std::fs::write(&conf, text)?;
         let mut out = File::options().create(true).append(true).open(self.log())?;
-        writeln!(out, "==== start: {} as member {}", self.kind.name(), self.place + 1)?;
+        writeln!(out, "{START}{} as member {}", self.kind.name(), self.place + 1)?;
         let program = plain.get_program().to_string_lossy().into_owned();
         let child = net
             .command(self.place, &program)
