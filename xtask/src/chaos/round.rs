@@ -167,7 +167,7 @@ fn verdict(members: &[Member], history: &mut History, epoch_ms: i64) -> Result<V
 /// next, and it says so when it replays its log behind that. Nobody else has a part in that; its main thread tells it.
 fn is_own_mismatch(log: &str) -> bool {
     log.lines()
-        .find(|line| line.contains("First digest mismatch"))
+        .find(|line| line.contains("Digests are not matching"))
         .is_some_and(|line| line.contains("[main:"))
 }
 
@@ -281,7 +281,9 @@ mod tests {
     #[test]
     fn a_mismatch_of_its_own_is_told_from_one_that_was_sent() {
         let line = |thread: &str| {
-            format!("2026 ERROR [{thread}:o.a.z.s.DataTree@1837] - First digest mismatch on txn: 1,2\n")
+            format!(
+                "2026 WARN  [{thread}:o.a.z.s.RateLogger@87] - Message:Digests are not matching. Value is Zxid. Value:7\n"
+            )
         };
         let (own, sent) = (line("main"), line("QuorumPeer[myid=4](plain=10.99.0.14:2181)"));
         assert!(is_own_mismatch(&own));
