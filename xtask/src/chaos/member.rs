@@ -96,14 +96,18 @@ impl Member {
         self.home.join("disk/data")
     }
 
-    /// What the server said.
-    pub(super) fn log(&self) -> PathBuf {
+    fn log(&self) -> PathBuf {
         self.home.join("server.log")
+    }
+
+    /// What the server said.
+    pub(super) fn log_text(&self) -> Result<String> {
+        Ok(String::from_utf8_lossy(&std::fs::read(self.log())?).into_owned())
     }
 
     /// What it said since it was started last.
     pub(super) fn log_since_start(&self) -> Result<String> {
-        let log = String::from_utf8_lossy(&std::fs::read(self.log())?).into_owned();
+        let log = self.log_text()?;
         Ok(log.rsplit_once(START).map_or(log.as_str(), |(_, since)| since).to_owned())
     }
 

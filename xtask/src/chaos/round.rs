@@ -175,7 +175,7 @@ fn is_own_mismatch(log: &str) -> bool {
 fn epochs_led_by_us(members: &[Member]) -> Result<BTreeSet<u32>> {
     let mut epochs = BTreeSet::new();
     for member in members.iter().filter(|member| member.is_ostler()) {
-        let log = String::from_utf8_lossy(&std::fs::read(member.log())?).into_owned();
+        let log = member.log_text()?;
         let led =
             log.lines().filter_map(|line| line.split_once(" leading epoch=")?.1.trim().parse::<u32>().ok());
         epochs.extend(led);
