@@ -5,7 +5,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener as Listener, TcpStream};
@@ -89,7 +89,8 @@ pub(crate) struct Porter {
     pub(crate) backlog: Option<u32>,
     pub(crate) lanes: Vec<Arc<LaneInbox>>,
     pub(crate) admission: Arc<Admission>,
-    pub(crate) next: AtomicUsize,
+    /// The lane of the next client is this one, round and round.
+    pub(crate) next: usize,
 }
 
 impl Porter {
@@ -119,12 +120,13 @@ impl Porter {
         }
     }
 
-    fn take_in(&self, stream: TcpStream, peer: SocketAddr) {
+    fn take_in(&mut self, stream: TcpStream, peer: SocketAddr) {
         let Some(admitted) = self.admission.admit(peer.ip().to_canonical()) else {
             warn!(%peer, "too many connections from this address (maxClientCnxns) or altogether (maxCnxns)");
             return;
         };
-        let lane = &self.lanes[self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len()];
+        let lane = &self.lanes[self.next];
+        self.next = (self.next + 1) % self.lanes.len();
         if let Ok(stream) = stream.into_std() {
             lane.errands.push(Errand::Serve(stream, peer, admitted));
         }
@@ -224,7 +226,7 @@ mod tests {
                 backlog: None,
                 lanes: vec![Arc::clone(&lane)],
                 admission: Arc::new(Admission::new(0, 0)),
-                next: AtomicUsize::new(0),
+                next: 0,
             };
             tokio::task::spawn_local(porter.run(listener));
             Self { port, lane }

@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -219,7 +219,7 @@ impl Server {
             backlog: config.listen_backlog,
             lanes: lanes.clone(),
             admission,
-            next: AtomicUsize::new(0),
+            next: 0,
         };
         let mut porter = Some((porter, listener));
         let mut lane_threads = Vec::new();
