@@ -37,7 +37,7 @@ pub use connect_string::{ConnectString, DEFAULT_PORT, Host};
 pub use driver::blocking;
 #[cfg(feature = "driver")]
 pub use driver::{
-    ANY_VERSION, Client, ClientBuilder, Connecting, Connector, Created, Events, OneshotWatch, Reply,
+    ANY_VERSION, Batch, Client, ClientBuilder, Connecting, Connector, Created, Events, OneshotWatch, Reply,
     SessionState, Status, Statuses, TcpConnector, Transaction, Transport, WatchEvent, WatchStream,
     WatchedEvent, connect_tcp,
 };

@@ -26,6 +26,9 @@ use crate::options::Options;
 use crate::request::Request;
 use crate::watches::{Watches, Wish};
 
+/// Frame length, header, length of the path and the flag for a watch.
+const PLAIN_READ_BYTES: usize = 4 + 8 + 4 + 1;
+
 /// The most credentials that a session keeps.
 const MAX_AUTHS: usize = 64;
 
@@ -302,9 +305,45 @@ impl Session {
         prefix: &str,
         path: &str,
     ) -> Result<RequestId, Error> {
-        if !path::is_valid(path) {
-            return Err(Error::new(ErrorKind::Misuse, format!("{path:?} is not a valid path")));
+        check_path(path)?;
+        self.enqueue_plain_read(now, op, prefix, path)
+    }
+
+    /// Several of them, all or none. The id of the first; those of the others follow.
+    pub fn submit_plain_reads<P: AsRef<str>>(
+        &mut self,
+        now: Duration,
+        op: PlainRead,
+        prefix: &str,
+        paths: &[P],
+    ) -> Result<Option<RequestId>, Error> {
+        self.check_open()?;
+        if self.options.max_pending.saturating_sub(self.pending()) < paths.len() {
+            return Err(too_many());
         }
+        let mut bytes = self.out.len() + self.queued_bytes;
+        for path in paths {
+            check_path(path.as_ref())?;
+            bytes += PLAIN_READ_BYTES + prefix.len() + path.as_ref().len();
+        }
+        if bytes > self.options.max_unsent_bytes {
+            return Err(too_much());
+        }
+        let mut first = None;
+        for path in paths {
+            let id = self.enqueue_plain_read(now, op, prefix, path.as_ref())?;
+            first.get_or_insert(id);
+        }
+        Ok(first)
+    }
+
+    fn enqueue_plain_read(
+        &mut self,
+        now: Duration,
+        op: PlainRead,
+        prefix: &str,
+        path: &str,
+    ) -> Result<RequestId, Error> {
         // The root of a subtree is the subtree's node itself.
         let path = if path == path::ROOT && !prefix.is_empty() { "" } else { path };
         let op = match op {
@@ -417,16 +456,15 @@ impl Session {
     ) -> Result<RequestId, Error> {
         self.check_open()?;
         if self.pending() >= self.options.max_pending {
-            return Err(Error::new(ErrorKind::Retry, "too many requests wait for their answer"));
+            return Err(too_many());
         }
         let room = self.options.max_unsent_bytes.saturating_sub(self.queued_bytes);
-        let full = || Error::new(ErrorKind::Retry, "too many bytes wait to be sent");
         if self.state == State::Connected && !self.hanging_up {
             let (before, xid) = (self.out.len(), self.next_xid);
             encode::encode_frame(xid, op, &mut self.out, body);
             if self.out.len() > room {
                 self.out.truncate(before);
-                return Err(full());
+                return Err(too_much());
             }
             self.take_xid();
             let id = self.take_id();
@@ -437,7 +475,7 @@ impl Session {
         let mut bytes = Vec::new();
         body(&mut bytes);
         if self.out.len() + bytes.len() > room {
-            return Err(full());
+            return Err(too_much());
         }
         let id = self.take_id();
         self.queued_bytes += bytes.len();
@@ -514,6 +552,21 @@ impl Session {
             self.complete(request.id, None, Err(error.clone()));
         }
     }
+}
+
+fn check_path(path: &str) -> Result<(), Error> {
+    if path::is_valid(path) {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Misuse, format!("{path:?} is not a valid path")))
+}
+
+fn too_many() -> Error {
+    Error::new(ErrorKind::Retry, "too many requests wait for their answer")
+}
+
+fn too_much() -> Error {
+    Error::new(ErrorKind::Retry, "too many bytes wait to be sent")
 }
 
 fn ended_error(ending: Ending) -> Error {

@@ -16,32 +16,19 @@ pub const CONFIG: &str = "/zookeeper/config";
 #[must_use]
 pub fn is_valid(path: &str) -> bool {
     let Some(names) = path.strip_prefix('/') else { return false };
-    if names.is_empty() {
-        return true;
-    }
-    // Bytes and dots of the name so far.
-    let (mut length, mut dots) = (0_usize, 0_usize);
+    // Nearly every path is printable ASCII, and no name in it is empty or begins with a dot: that is quickly seen.
+    let mut before = b'/';
     for byte in names.bytes() {
-        match byte {
-            b'/' if is_no_name(length, dots) => return false,
-            b'/' => (length, dots) = (0, 0),
-            b' '..=b'~' => {
-                length += 1;
-                dots += usize::from(byte == b'.');
-            }
-            _ => return is_valid_beyond_ascii(names),
+        if !(b' '..=b'~').contains(&byte) || (before == b'/' && matches!(byte, b'/' | b'.')) {
+            return has_valid_names(names);
         }
+        before = byte;
     }
-    !is_no_name(length, dots)
-}
-
-/// Empty, `.` or `..`.
-fn is_no_name(length: usize, dots: usize) -> bool {
-    length <= 2 && dots == length
+    before != b'/' || names.is_empty()
 }
 
 #[cold]
-fn is_valid_beyond_ascii(names: &str) -> bool {
+fn has_valid_names(names: &str) -> bool {
     names.split('/').all(|name| !name.is_empty() && name != "." && name != "..")
         && names.chars().all(is_allowed)
 }

@@ -15,6 +15,7 @@ use ostler_wire::client::response::{MultiResult, Response};
 use ostler_wire::client::write::{Create, CreateMode, Write};
 use ostler_wire::{Code, SessionId, Stat, Zxid, path};
 
+use super::batch::Batch;
 use super::builder::ClientBuilder;
 use super::reply::{Reply, Shape};
 use super::shared::{Core, Shared};
@@ -166,7 +167,21 @@ impl Client {
         self.plain_read(PlainRead::GetData, path, data)
     }
 
-    /// The same, and a watch that fires when the data changes or the znode is deleted.
+    /// Data and Stat of many znodes: the same requests as many calls of [`get_data`](Self::get_data), for less than half
+    /// of the work. All are sent, or none and every answer says why: a path is not valid, or too much waits already.
+    ///
+    /// ```no_run
+    /// # async fn f(client: &ostler_client::Client) -> Result<(), ostler_client::Error> {
+    /// for (data, stat) in client.get_data_batch(&["/a", "/b"]).all().await? {
+    ///     println!("{} bytes of version {}", data.len(), stat.version);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    pub fn get_data_batch<P: AsRef<str>>(&self, paths: &[P]) -> Batch<(Bytes, Stat)> {
+        self.plain_reads(PlainRead::GetData, paths, data)
+    }
+
+    /// What [`get_data`](Self::get_data) gives, and a watch that fires when the data changes or the znode is deleted.
     pub fn get_data_and_watch(&self, path: &str) -> Reply<(Bytes, Stat, OneshotWatch)> {
         let request = |path| Request::Read(Read::GetData { path: Cow::Owned(path), watch: true });
         self.watch_once(path, Want::Data, request, |answer, chroot, hold| {
@@ -180,7 +195,12 @@ impl Client {
         self.plain_read(PlainRead::Exists, path, maybe_stat)
     }
 
-    /// The same, and a watch that fires when it is created, changed or deleted, whichever is next.
+    /// The Stats of many znodes, as [`get_data_batch`](Self::get_data_batch).
+    pub fn exists_batch<P: AsRef<str>>(&self, paths: &[P]) -> Batch<Option<Stat>> {
+        self.plain_reads(PlainRead::Exists, paths, maybe_stat)
+    }
+
+    /// What [`exists`](Self::exists) gives, and a watch that fires when it is created, changed or deleted, whichever is next.
     pub fn exists_and_watch(&self, path: &str) -> Reply<(Option<Stat>, OneshotWatch)> {
         let request = |path| Request::Read(Read::Exists { path: Cow::Owned(path), watch: true });
         self.watch_once(path, Want::Exists, request, |answer, chroot, hold| {
@@ -417,6 +437,23 @@ impl Client {
             let id: RequestId = core.session.submit_plain_read(core.now, op, &self.shared.chroot.0, path)?;
             Ok(core.await_answer(id, None))
         })
+    }
+
+    fn plain_reads<P: AsRef<str>, T>(&self, op: PlainRead, paths: &[P], shape: Shape<T>) -> Batch<T> {
+        let mut core = self.shared.lock();
+        let now = core.now;
+        match core.session.submit_plain_reads(now, op, &self.shared.chroot.0, paths) {
+            Ok(first) => {
+                let slot = first.map(|first| core.await_answers(first, paths.len()));
+                let driver = core.driver.take();
+                drop(core);
+                if let Some(driver) = driver {
+                    driver.wake();
+                }
+                Batch::waiting(self.shared.clone(), slot, paths.len(), shape)
+            }
+            Err(error) => Batch::refused(self.shared.clone(), error, paths.len(), shape),
+        }
     }
 
     fn submit<T>(&self, shape: Shape<T>, ask: impl FnOnce(&mut Core) -> Result<usize, Error>) -> Reply<T> {

@@ -2,6 +2,7 @@
 //! moves bytes between that and the socket and asks the clock; what the protocol says is decided in
 //! [`session`](crate::session).
 
+mod batch;
 pub mod blocking;
 mod builder;
 mod client;
@@ -18,6 +19,7 @@ mod tests;
 mod transaction;
 mod watch;
 
+pub use batch::Batch;
 pub use builder::ClientBuilder;
 pub use client::{ANY_VERSION, Client, Created};
 pub use connector::{Connecting, Connector, TcpConnector, Transport, connect_tcp};

@@ -69,7 +69,7 @@ impl<T> Future for Reply<T> {
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         if let Inner::Waiting(slot) = self.inner {
-            self.shared.lock().abandon_slot(slot);
+            self.shared.lock().abandon_slot(slot, 1);
         }
     }
 }

@@ -20,13 +20,18 @@ use crate::session::{Completion, Ending, Event, Output, RequestId, Session, Stat
 /// Which slot of `Slots` somebody waits at.
 pub(crate) type SlotKey = usize;
 
+/// The answers to a batch that came and were not taken yet.
+pub(crate) type Answers = VecDeque<Result<Response, Error>>;
+
 #[derive(Debug)]
 enum Slot {
     Free,
     Waiting(Option<Waker>),
-    /// Whoever waited has gone; the slot is free once the answer came.
+    /// Whoever waited has gone; the slot is free once the last answer came.
     Abandoned,
     Done(Result<Response, Error>),
+    /// For the answers to several requests.
+    Batch(Answers, Option<Waker>),
 }
 
 /// Places where answers are put, used again and again.
@@ -37,12 +42,12 @@ struct Slots {
 }
 
 impl Slots {
-    fn take(&mut self) -> SlotKey {
+    fn take(&mut self, slot: Slot) -> SlotKey {
         if let Some(key) = self.free.pop() {
-            self.slots[key] = Slot::Waiting(None);
+            self.slots[key] = slot;
             key
         } else {
-            self.slots.push(Slot::Waiting(None));
+            self.slots.push(slot);
             self.slots.len() - 1
         }
     }
@@ -52,25 +57,54 @@ impl Slots {
         self.free.push(key);
     }
 
-    fn fill(&mut self, key: SlotKey, result: Result<Response, Error>, wakers: &mut Vec<Waker>) {
-        match &mut self.slots[key] {
+    fn fill(&mut self, at: Place, result: Result<Response, Error>, wakers: &mut Vec<Waker>) {
+        match &mut self.slots[at.slot] {
             Slot::Waiting(waker) => {
                 wakers.extend(waker.take());
-                self.slots[key] = Slot::Done(result);
+                self.slots[at.slot] = Slot::Done(result);
             }
-            Slot::Abandoned => self.release(key),
+            Slot::Batch(answers, waker) => {
+                wakers.extend(waker.take());
+                answers.push_back(result);
+            }
+            Slot::Abandoned if at.last => self.release(at.slot),
+            Slot::Abandoned => {}
             Slot::Free | Slot::Done(_) => debug_assert!(false, "a slot is answered once"),
         }
     }
 }
 
-/// A request that the session has.
+/// Where an answer goes.
+#[derive(Clone, Copy)]
+struct Place {
+    slot: SlotKey,
+    /// Whether the slot waits for no other answer behind it.
+    last: bool,
+}
+
+/// A request that the session has, or several with ids in a row.
 #[derive(Debug)]
 struct Pending {
+    /// Of the first that is not answered.
     id: RequestId,
+    /// How many are not answered.
+    left: usize,
     slot: SlotKey,
     /// The watcher that begins with the answer.
     watcher: Option<usize>,
+}
+
+/// Takes the request with this id out of those that wait in order: where its answer goes, and its watcher.
+#[inline]
+fn take_pending(pending: &mut VecDeque<Pending>, id: RequestId) -> Option<(Place, Option<usize>)> {
+    let first = pending.front_mut().filter(|first| first.id == id)?;
+    first.left -= 1;
+    first.id.0 += 1;
+    let (place, watcher) = (Place { slot: first.slot, last: first.left == 0 }, first.watcher);
+    if place.last {
+        pending.pop_front();
+    }
+    Some((place, watcher))
 }
 
 /// Everything behind the lock.
@@ -129,15 +163,22 @@ impl Shared {
 impl Core {
     /// Notes who waits for a request.
     pub(crate) fn await_answer(&mut self, id: RequestId, watcher: Option<usize>) -> SlotKey {
-        let slot = self.slots.take();
-        self.pending.push_back(Pending { id, slot, watcher });
+        let slot = self.slots.take(Slot::Waiting(None));
+        self.pending.push_back(Pending { id, left: 1, slot, watcher });
+        slot
+    }
+
+    /// Notes who waits for several requests, whose ids are this one and those that follow.
+    pub(crate) fn await_answers(&mut self, id: RequestId, count: usize) -> SlotKey {
+        let slot = self.slots.take(Slot::Batch(VecDeque::with_capacity(count), None));
+        self.pending.push_back(Pending { id, left: count, slot, watcher: None });
         slot
     }
 
     /// Notes who waits for credentials.
     pub(crate) fn await_auth(&mut self, id: RequestId) -> SlotKey {
-        let slot = self.slots.take();
-        self.pending_auths.push(Pending { id, slot, watcher: None });
+        let slot = self.slots.take(Slot::Waiting(None));
+        self.pending_auths.push(Pending { id, left: 1, slot, watcher: None });
         slot
     }
 
@@ -156,14 +197,34 @@ impl Core {
                 self.slots.free.push(key);
                 Some(answer)
             }
-            Slot::Free | Slot::Abandoned => unreachable!("a slot is polled by whom it belongs to"),
+            Slot::Free | Slot::Abandoned | Slot::Batch(..) => {
+                unreachable!("a slot is polled by whom it belongs to")
+            }
         }
     }
 
-    /// Nobody waits for this answer any more.
-    pub(crate) fn abandon_slot(&mut self, key: SlotKey) {
+    /// Swaps the answers to a batch that came for `taken`, which is empty; otherwise `waker` is told of the next. With
+    /// the last of the `left` answers the slot is given back.
+    pub(crate) fn poll_batch(&mut self, key: SlotKey, left: usize, taken: &mut Answers, waker: &Waker) {
+        match &mut self.slots.slots[key] {
+            Slot::Batch(answers, known) if answers.is_empty() => *known = Some(waker.clone()),
+            Slot::Batch(answers, _) => {
+                std::mem::swap(answers, taken);
+                if taken.len() == left {
+                    self.slots.release(key);
+                }
+            }
+            Slot::Free | Slot::Abandoned | Slot::Waiting(_) | Slot::Done(_) => {
+                unreachable!("a slot is polled by whom it belongs to")
+            }
+        }
+    }
+
+    /// Nobody waits for what is to come to this slot any more.
+    pub(crate) fn abandon_slot(&mut self, key: SlotKey, left: usize) {
         match &self.slots.slots[key] {
-            Slot::Waiting(_) => self.slots.slots[key] = Slot::Abandoned,
+            Slot::Batch(answers, _) if answers.len() == left => self.slots.release(key),
+            Slot::Waiting(_) | Slot::Batch(..) => self.slots.slots[key] = Slot::Abandoned,
             Slot::Done(_) => self.slots.release(key),
             Slot::Free | Slot::Abandoned => {}
         }
@@ -178,13 +239,9 @@ impl Core {
     /// [`take_outcomes`](Self::take_outcomes), under the same lock or a later one.
     pub(crate) fn on_bytes(&mut self, now: Duration, bytes: &[u8], wakers: &mut Vec<Waker>) {
         let Self { session, slots, pending, .. } = self;
-        let mut answered = |id: RequestId, result| match pending.front() {
-            Some(first) if first.id == id => {
-                let slot = first.slot;
-                pending.pop_front();
-                slots.fill(slot, result, wakers);
-            }
-            _ => debug_assert!(false, "an answer to nobody: {id:?}"),
+        let mut answered = |id: RequestId, result| match take_pending(pending, id) {
+            Some((place, _)) => slots.fill(place, result, wakers),
+            None => debug_assert!(false, "an answer to nobody: {id:?}"),
         };
         session.handle_bytes_with(now, bytes, Some(&mut answered));
     }
@@ -203,14 +260,12 @@ impl Core {
     }
 
     fn on_completion(&mut self, completion: Completion, wakers: &mut Vec<Waker>) {
-        let pending = match self.pending.front() {
-            Some(first) if first.id == completion.id => self.pending.pop_front(),
-            _ => {
-                let place = self.pending_auths.iter().position(|pending| pending.id == completion.id);
-                place.map(|place| self.pending_auths.remove(place))
-            }
-        };
-        let Some(Pending { slot: key, watcher, .. }) = pending else {
+        let pending = take_pending(&mut self.pending, completion.id).or_else(|| {
+            let place = self.pending_auths.iter().position(|pending| pending.id == completion.id)?;
+            let auth = self.pending_auths.remove(place);
+            Some((Place { slot: auth.slot, last: true }, auth.watcher))
+        });
+        let Some((place, watcher)) = pending else {
             debug_assert!(false, "an answer to nobody: {completion:?}");
             return;
         };
@@ -220,7 +275,7 @@ impl Core {
                 self.session.forget_watch(self.now, &path, kind);
             }
         }
-        self.slots.fill(key, completion.result, wakers);
+        self.slots.fill(place, completion.result, wakers);
     }
 
     fn on_event(&mut self, event: Event, wakers: &mut Vec<Waker>) {

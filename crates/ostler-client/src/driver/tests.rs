@@ -121,6 +121,69 @@ fn replies_that_nobody_waits_for_do_no_harm() {
 }
 
 #[test]
+fn a_batch_has_its_answers_in_order_and_a_place_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        serve(&mut stream, 412, |xid, out| {
+            let code = if xid % 3 == 0 { Code::NoNode } else { Code::NoAuth };
+            reply::encode_error(xid, Zxid(4), code, out);
+        });
+    });
+    block_on(async {
+        let client = Client::connect(&address).await.unwrap();
+        let code = |xid: usize| if xid.is_multiple_of(3) { Code::NoNode } else { Code::NoAuth };
+        let (mut first, dropped) = (client.get_data_batch(&["/x"; 200]), client.get_data_batch(&["/x"; 100]));
+        let (between, mut last) = (client.get_data("/x"), client.get_data_batch(&["/x"; 100]));
+        let mut half = client.get_data_batch(&["/x"; 10]);
+        drop(dropped);
+        for xid in 1..=200 {
+            assert_eq!(first.len(), 201 - xid);
+            assert_eq!(first.next().await.unwrap().unwrap_err().code(), Some(code(xid)), "{xid}");
+        }
+        assert!(first.next().await.is_none());
+        assert_eq!(between.await.unwrap_err().code(), Some(code(301)));
+        for xid in 302..=401 {
+            assert_eq!(last.next().await.unwrap().unwrap_err().code(), Some(code(xid)), "{xid}");
+        }
+        assert!(half.next().await.is_some());
+        drop(half);
+        assert_eq!(client.slots(), 5);
+        assert_eq!(client.get_data_batch::<&str>(&[]).all().await, Ok(Vec::new()));
+        let error = client.get_data_batch(&["/x", "x"]).all().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Misuse);
+        // What was refused took no xid, and all places are free again.
+        assert_eq!(client.get_data("/x").await.unwrap_err().code(), Some(code(412)));
+        assert_eq!(client.slots(), 5);
+        client.close().await;
+    });
+    drop(server);
+}
+
+#[test]
+fn a_batch_is_refused_as_a_whole_and_ends_with_its_session() {
+    let dead = dead().to_string();
+    block_on(async {
+        let builder = Client::builder(&dead).unwrap().max_in_flight(3);
+        let client = builder.session_timeout(Duration::from_millis(300)).start().unwrap();
+        let mut waiting = client.exists_batch(&["/a", "/b"]);
+        let mut refused = client.exists_batch(&["/c", "/d"]);
+        for _ in 0..2 {
+            assert_eq!(refused.next().await.unwrap().unwrap_err().kind(), ErrorKind::Retry);
+        }
+        assert!(refused.next().await.is_none());
+        let fits = client.exists("/c");
+        client.close().await;
+        for _ in 0..2 {
+            assert_eq!(waiting.next().await.unwrap().unwrap_err().kind(), ErrorKind::Misuse);
+        }
+        assert!(waiting.next().await.is_none());
+        assert_eq!(fits.await.unwrap_err().kind(), ErrorKind::Misuse);
+    });
+}
+
+#[test]
 fn too_many_requests_are_refused_and_nothing_else_is() {
     let dead = dead().to_string();
     block_on(async {

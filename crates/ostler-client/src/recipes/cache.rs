@@ -166,15 +166,13 @@ impl Keeper {
         while !level.is_empty() {
             let mut below = Vec::new();
             for paths in level.chunks(AT_ONCE) {
-                let asked: Vec<_> = paths
-                    .iter()
-                    .map(|path| {
-                        let deep = self.scope == Scope::Tree;
-                        (path, self.client.get_data(path), deep.then(|| self.client.get_children(path)))
-                    })
-                    .collect();
-                for (path, data, children) in asked {
-                    if !self.put(path, data.await).await? {
+                let mut asked = self.client.get_data_batch(paths);
+                let deep = self.scope == Scope::Tree;
+                let children: Vec<_> =
+                    paths.iter().map(|path| deep.then(|| self.client.get_children(path))).collect();
+                for (path, children) in paths.iter().zip(children) {
+                    let Some(data) = asked.next().await else { break };
+                    if !self.put(path, data).await? {
                         // It may have come back since: then its creation is told.
                         continue;
                     }
@@ -200,7 +198,7 @@ impl Keeper {
         answer: Option<Result<(Vec<String>, Stat), Error>>,
     ) -> Result<Vec<String>, Error> {
         let answer = match answer {
-            Some(answer) if answer.as_ref().is_ok_and(|_| true) => answer,
+            Some(answer) if answer.is_ok() => answer,
             _ => again(&self.client, || self.client.get_children(path)).await,
         };
         match answer {
