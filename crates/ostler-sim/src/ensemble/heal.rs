@@ -158,7 +158,7 @@ impl Cluster {
                 self.ledger.established - before
             ));
         }
-        let (stories, established) = (self.steady_stories(), self.ledger.established);
+        let (stories, settled_us) = (self.steady_stories(), self.now_us);
         // L2: a commit, by every client that lives.
         let asked: Vec<usize> = (0..self.patrons.len()).filter(|id| !self.patrons[*id].client.dead).collect();
         for id in &asked {
@@ -177,8 +177,10 @@ impl Cluster {
         if settings.await_expiry {
             self.await_expiry()?;
         }
-        // Where the limits are tight beside a slow disk there may be another election, which takes clients their time.
-        for story in stories.into_iter().filter(|_| self.ledger.established == established) {
+        // Where the limits are tight beside a slow disk somebody may have been left behind and come back, which takes its
+        // clients their time.
+        let stayed = self.machines.iter().all(|machine| machine.standing_since_us <= settled_us);
+        for story in stories.into_iter().filter(|_| stayed) {
             let items = &self.history.sessions[story].items;
             if items.iter().any(|item| matches!(item, Item::Ended(Ending::Expired))) {
                 return Err(violation!("session {story} expired although all is well (C6)"));
@@ -287,13 +289,6 @@ impl Cluster {
             let check = member.store.digest_check();
             if check.mismatches > 0 {
                 return Err(of(violation!("the digest differs, first at {:?} (Z14)", check.first_mismatch)));
-            }
-            if member.requests_in_flight() != 0 {
-                return Err(violation!(
-                    "server {}: {} requests are under way for ever",
-                    place + 1,
-                    member.requests_in_flight()
-                ));
             }
         }
         // What one of the disks holds is the same.

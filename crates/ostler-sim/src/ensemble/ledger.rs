@@ -351,6 +351,11 @@ impl Ledger {
         self.verify(place, applied)
     }
 
+    /// The place of whoever led the newest epoch that was established, whether it lives or not.
+    pub(super) fn newest_leader(&self) -> Option<usize> {
+        self.leaders.values().next_back().copied()
+    }
+
     /// What a server is now, in the middle of its turn.
     pub(super) fn note_standing(&mut self, place: usize, standing: Standing) -> Result<(), Violation> {
         let known = self.books[place].standing.unwrap_or(Standing::Looking);

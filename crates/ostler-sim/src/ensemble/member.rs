@@ -692,13 +692,9 @@ impl Member {
             (self.log.done.is_some(), "sync"),
             (!self.sending.is_empty() || !self.searches.is_empty(), "trees"),
             (self.seats.iter().any(|seat| !seat.inbox.is_empty()), "lanes"),
+            (self.in_flight.requests() > 0, "requests"),
         ];
         waits.into_iter().filter_map(|(waits, what)| waits.then_some(what))
-    }
-
-    /// Requests that the lanes believe to be under way: none when all is quiet.
-    pub(super) fn requests_in_flight(&self) -> usize {
-        self.in_flight.requests()
     }
 }
 

@@ -174,12 +174,12 @@ impl Cluster {
             return true;
         }
         match machine.standing {
-            Standing::Leading { .. } => self.leader() != Some(place),
+            Standing::Leading { .. } => self.ledger.newest_leader() != Some(place),
             // What its master knows of a leader counts.
             Standing::Following { leader, master, .. } if leader != master => {
                 self.is_deposed_at(place_of(master), since_us)
             }
-            Standing::Following { leader, .. } => self.leader() != Some(place_of(leader)),
+            Standing::Following { leader, .. } => self.ledger.newest_leader() != Some(place_of(leader)),
             Standing::Looking | Standing::Solo => true,
         }
     }
