@@ -7,7 +7,7 @@ use ostler_client::recipes::{Cache, CacheEvent, Group, Instance, Layout, MemberE
 use ostler_client::{ANY_VERSION, Client, CreateMode};
 
 use super::world::{Rng, World};
-use super::{schedules, session_lost};
+use super::{perhaps_kill, schedules, session_lost};
 
 /// Random changes below `/c`.
 async fn churn(client: &Client, random: &mut Rng) {
@@ -15,9 +15,11 @@ async fn churn(client: &Client, random: &mut Rng) {
         let names = ["/c", "/c/a", "/c/b", "/c/a/x", "/c/a/y", "/c/b/x"];
         let path = names[usize::try_from(random.below(names.len() as u64)).unwrap()];
         // Refusals and lost answers are all the same here.
-        match random.below(5) {
+        match random.below(6) {
             0 | 1 => drop(client.create(path, random.below(9).to_string(), CreateMode::Persistent).await),
-            2 => drop(client.set_data(path, random.below(9).to_string(), ANY_VERSION).await),
+            // Gone with whoever made it.
+            2 => drop(client.create(path, random.below(9).to_string(), CreateMode::Ephemeral).await),
+            3 => drop(client.set_data(path, random.below(9).to_string(), ANY_VERSION).await),
             _ => drop(client.delete(path, ANY_VERSION).await),
         }
         if random.percent(30) {
@@ -43,14 +45,19 @@ async fn cached(world: World, scope: Scope) {
     let mut cache = Cache::start(&client, "/c", scope);
     let mut told: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut initialized = false;
-    let mut writer = Some(writer);
+    let mut writer = vec![writer];
+    perhaps_kill(&world, &mut writer, 0..1, 200).await;
+    let mut kind = false;
     loop {
         let event = match tokio::time::timeout(Duration::from_secs(20), cache.next()).await {
             Ok(event) => event,
-            Err(_) if writer.is_some() => {
+            Err(_) if !kind => {
                 // Until the writer has ended there may be more.
-                writer.take().unwrap().await.unwrap();
+                for writer in writer.drain(..) {
+                    writer.await.unwrap();
+                }
                 world.be_kind();
+                kind = true;
                 continue;
             }
             Err(_) => break,
@@ -77,7 +84,7 @@ async fn cached(world: World, scope: Scope) {
             Some(CacheEvent::Ended) | None => break,
         }
     }
-    if let Some(writer) = writer {
+    for writer in writer {
         writer.await.unwrap();
     }
     let copy: BTreeMap<String, Vec<u8>> =

@@ -1,6 +1,7 @@
 //! What must happen once: queue, progress, two-phase commit.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -92,29 +93,62 @@ fn queue() {
     });
 }
 
-/// The lowest number first, then in the order of the puts.
+/// The lowest number first, then in the order of the puts, whoever takes them; what a dead taker had is gone with it.
 #[test]
 fn priority_queue() {
     schedules("priority_queue", |world| async move {
-        let client = world.client(0).await;
-        let queue = Queue::new(&client, "/p");
-        let mut sure = true;
-        for (value, priority) in [("c", 500), ("a", 1), ("d", 500), ("b", 100)] {
-            if queue.put_with_priority(value, priority).await.is_err() {
-                sure = false;
-                break;
-            }
+        let sure = Arc::new(AtomicBool::new(false));
+        let mut tasks = vec![{
+            let (world, sure) = (world.clone(), sure.clone());
+            tokio::spawn(async move {
+                let client = world.client(0).await;
+                let queue = Queue::new(&client, "/p");
+                for (value, priority) in [("c", 500), ("a", 1), ("d", 500), ("b", 100)] {
+                    if queue.put_with_priority(value, priority).await.is_err() {
+                        return;
+                    }
+                }
+                sure.store(true, Relaxed);
+                client.close().await;
+            })
+        }];
+        perhaps_kill(&world, &mut tasks, 0..1, 60).await;
+        for task in tasks.drain(..) {
+            task.await.unwrap();
         }
-        client.close().await;
-        let client = world.client(0).await;
-        let queue = Queue::new(&client, "/p");
-        let mut taken = Vec::new();
-        while let Ok(Some(value)) = queue.take_within(Duration::from_secs(1)).await {
-            taken.push(String::from_utf8(value.to_vec()).unwrap());
+        let (taken, mut lost) = (Arc::new(Mutex::new(Vec::new())), 0);
+        let take = |process| {
+            let (world, taken) = (world.clone(), taken.clone());
+            tokio::spawn(async move {
+                let client = world.client(process).await;
+                let queue = Queue::new(&client, "/p");
+                while let Ok(Some(value)) = queue.take_within(Duration::from_secs(1)).await {
+                    taken.lock().unwrap().push(String::from_utf8(value.to_vec()).unwrap());
+                }
+                let ended = client.status().is_ended();
+                client.close().await;
+                ended
+            })
+        };
+        let (first, mut random) = (take(1), world.random());
+        if random.percent(30) {
+            tokio::time::sleep(random.millis(60)).await;
+            world.kill(1);
+            first.abort();
+            lost += 1;
+        } else {
+            lost += usize::from(first.await.unwrap());
         }
+        lost += usize::from(take(2).await.unwrap());
+        let taken = taken.lock().unwrap().clone();
+        let distinct: BTreeSet<&String> = taken.iter().collect();
+        assert_eq!(distinct.len(), taken.len(), "a value was taken twice: {taken:?}");
+        let left = world.tree().keys().filter(|path| path.starts_with("/p/")).count();
+        assert!(
+            taken.len() + left + lost >= 4 || !sure.load(Relaxed),
+            "{taken:?}, {left} are left, and {lost} takers were lost"
+        );
         assert!(taken.is_sorted(), "{taken:?}");
-        assert!(taken.len() == 4 || !sure || client.status().is_ended());
-        client.close().await;
     });
 }
 

@@ -150,8 +150,12 @@ async fn observed(world: World, form: Form) {
             let _ = tokio::time::timeout(Duration::from_secs(1), observer.changed()).await;
         }
     }
-    candidate.leave().await;
-    client.close().await;
+    if world.random().percent(30) {
+        world.kill(0);
+    } else {
+        candidate.leave().await;
+        client.close().await;
+    }
     world.be_kind();
     tokio::time::sleep(Duration::from_secs(20)).await;
     assert!(watcher.status().is_ended() || observer.leader().is_none(), "{:?}", observer.leader());

@@ -6,7 +6,7 @@ use ostler_client::recipes::{Holding, Lock, MultiLock, ReadWriteLock, Semaphore,
 use ostler_client::{Error, Zxid};
 
 use super::world::World;
-use super::{perhaps_kill, schedules, session_lost};
+use super::{FOR_EVER, perhaps_kill, schedules, session_lost};
 
 const PROCESSES: usize = 3;
 const ROUNDS: usize = 3;
@@ -224,7 +224,7 @@ fn multi_lock() {
     schedules("multi_lock", |world| contend(world, Pairs));
 }
 
-/// The order of the creates is the order of the holders, and a holder that is asked lets go.
+/// The order of the creates is the order of the holders, whoever of them dies, and a holder that is asked lets go.
 #[test]
 fn fairness_and_revocation() {
     schedules("fairness_and_revocation", |world| async move {
@@ -247,17 +247,29 @@ fn fairness_and_revocation() {
             }));
         }
         tokio::time::sleep(std::time::Duration::from_millis(60)).await;
-        let asker = world.client(4).await;
-        match Lock::new(&asker, "/locks/f").revoke().await {
-            Ok(_) => {}
-            Err(error) => assert!(session_lost(&error), "{error}"),
+        let mut random = world.random();
+        if random.percent(30) {
+            let victim = usize::try_from(random.below(3)).unwrap();
+            world.kill(victim + 1);
+            tasks.remove(victim).abort();
         }
+        let asker = world.client(4).await;
+        let asked = match Lock::new(&asker, "/locks/f").revoke().await {
+            Ok(asked) => asked,
+            Err(error) => {
+                assert!(session_lost(&error), "{error}");
+                false
+            }
+        };
         if let Ok(guard) = first {
-            tokio::select! {
-                biased;
-                asked = guard.revoked() => drop(asked),
-                () = guard.lost() => {}
-                () = tokio::time::sleep(std::time::Duration::from_secs(5)) => {}
+            if asked {
+                // It hears of that, or the lock was another's already.
+                tokio::select! {
+                    biased;
+                    heard = guard.revoked() => assert!(heard.is_ok() || client.status().is_ended()),
+                    () = guard.lost() => {}
+                    () = tokio::time::sleep(FOR_EVER / 9) => panic!("the holder does not hear that it was asked"),
+                }
             }
             drop(guard.release().await);
         }

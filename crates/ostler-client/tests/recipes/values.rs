@@ -138,6 +138,23 @@ fn ids() {
     });
 }
 
+/// Publishes the numbers from `first` to 5.
+async fn publish(world: World, process: usize, first: u32) {
+    let mut random = world.random();
+    for number in first..=5 {
+        loop {
+            let client = world.client(process).await;
+            let published = Configuration::new(&client, "/config/x").publish(&number).await;
+            client.close().await;
+            match published {
+                Ok(()) => break,
+                Err(error) => assert!(session_lost(&error), "{error}"),
+            }
+        }
+        tokio::time::sleep(random.millis(50)).await;
+    }
+}
+
 /// Subscribers see values in order, the default when there is none, and the newest in the end.
 #[test]
 fn configuration() {
@@ -145,24 +162,11 @@ fn configuration() {
         let subscriber = world.client(1).await;
         let mut value = Configuration::<u32>::new(&subscriber, "/config/x").subscribe(0);
         assert_eq!(*value.get(), 0);
-        let publisher = {
-            let world = world.clone();
-            tokio::spawn(async move {
-                let mut random = world.random();
-                for number in 1..=5_u32 {
-                    loop {
-                        let client = world.client(0).await;
-                        let published = Configuration::new(&client, "/config/x").publish(&number).await;
-                        client.close().await;
-                        match published {
-                            Ok(()) => break,
-                            Err(error) => assert!(session_lost(&error), "{error}"),
-                        }
-                    }
-                    tokio::time::sleep(random.millis(50)).await;
-                }
-            })
-        };
+        let mut publishers = vec![tokio::spawn(publish(world.clone(), 0, 1))];
+        if perhaps_kill(&world, &mut publishers, 0..1, 200).await.is_some() {
+            // Whoever takes its place has the last word.
+            publishers.push(tokio::spawn(publish(world.clone(), 2, 5)));
+        }
         let mut last = 0;
         while last < 5 {
             match tokio::time::timeout(Duration::from_secs(120), value.changed()).await {
@@ -174,7 +178,9 @@ fn configuration() {
                 Err(_) => panic!("the newest value does not arrive; last was {last}"),
             }
         }
-        publisher.await.unwrap();
+        for publisher in publishers {
+            publisher.await.unwrap();
+        }
         assert!(last == 5 || subscriber.status().is_ended());
         assert_eq!(*value.get(), last, "it outlives the session");
         subscriber.close().await;
