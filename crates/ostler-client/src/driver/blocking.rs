@@ -119,6 +119,11 @@ impl Client {
         self.wait(self.client.get_data(path))
     }
 
+    /// See [`Client::get_data_batch`](client::Client::get_data_batch): all of them, or the first error.
+    pub fn get_data_batch<P: AsRef<str>>(&self, paths: &[P]) -> Result<Vec<(Bytes, Stat)>, Error> {
+        self.wait(self.client.get_data_batch(paths).all())
+    }
+
     /// See [`Client::get_data_and_watch`](client::Client::get_data_and_watch).
     pub fn get_data_and_watch(&self, path: &str) -> Result<(Bytes, Stat, Watch), Error> {
         let (data, stat, watch) = self.wait(self.client.get_data_and_watch(path))?;
@@ -128,6 +133,11 @@ impl Client {
     /// See [`Client::exists`](client::Client::exists).
     pub fn exists(&self, path: &str) -> Result<Option<Stat>, Error> {
         self.wait(self.client.exists(path))
+    }
+
+    /// See [`Client::exists_batch`](client::Client::exists_batch): all of them, or the first error.
+    pub fn exists_batch<P: AsRef<str>>(&self, paths: &[P]) -> Result<Vec<Option<Stat>>, Error> {
+        self.wait(self.client.exists_batch(paths).all())
     }
 
     /// See [`Client::exists_and_watch`](client::Client::exists_and_watch).
