@@ -27,6 +27,7 @@ pub(crate) async fn run(world: &mut World) {
         transactions,
         multi_reads,
         pipelining,
+        batches,
         oneshot_watches,
         watches_of_what_is_not_there,
         persistent_watches,
@@ -197,6 +198,29 @@ async fn pipelining(client: &Client, _: &World) {
         assert_eq!(set.await.unwrap().version, i32::try_from(i).unwrap() + 1);
         assert_eq!(get.await.unwrap().0, i.to_string());
     }
+}
+
+async fn batches(client: &Client, _: &World) {
+    for name in ["a", "b"] {
+        client.create(&format!("/{name}"), name, CreateMode::Persistent).await.unwrap();
+    }
+    let paths: Vec<String> = (0..1000).map(|i| format!("/{}", ["a", "b", "c"][i % 3])).collect();
+    // What was asked for before is done before, and what is asked for behind is done behind.
+    let set = client.set_data("/a", "new", 0);
+    let (mut data, there) = (client.get_data_batch(&paths), client.exists_batch(&paths));
+    let deleted = client.delete("/b", ANY_VERSION);
+    for i in 0..1000 {
+        match (i % 3, data.next().await.unwrap()) {
+            (0, Ok((data, stat))) => assert_eq!((&data[..], stat.version), (&b"new"[..], 1)),
+            (1, Ok((data, _))) => assert_eq!(data, "b"),
+            (_, answer) => assert_eq!(code(answer), Some(Code::NoNode)),
+        }
+    }
+    assert!(data.next().await.is_none());
+    let there = there.all().await.unwrap();
+    assert!(there.iter().enumerate().all(|(i, stat)| stat.is_some() == (i % 3 != 2)), "{there:?}");
+    assert!(set.await.is_ok() && deleted.await.is_ok());
+    assert_eq!(code(client.get_data_batch(&paths).all().await), Some(Code::NoNode));
 }
 
 async fn oneshot_watches(client: &Client, _: &World) {
@@ -414,6 +438,8 @@ pub(crate) fn blocking(world: &mut World) {
     let moved = path.clone();
     let writer = std::thread::spawn(move || other.set_data(&moved, "2", 0).unwrap());
     assert_eq!(watch.wait().unwrap().kind, EventType::NodeDataChanged);
+    assert_eq!(client.exists_batch(&[&path[..], "/blocking-none"]).unwrap().iter().flatten().count(), 1);
+    assert_eq!(client.get_data_batch(&[&path; 3]).unwrap().len(), 3);
     assert!(matches!(stream.next(), Some(WatchEvent::Changed(_))));
     writer.join().unwrap();
     let results = client.commit(client.transaction().check(&path, 1)).unwrap();
