@@ -72,16 +72,35 @@ pub(crate) fn check(ensemble: &Ensemble, patience: Duration) -> Result<Agreement
     Ok(Agreement { tree, digests: common })
 }
 
-/// Where Java lists digests of a tree of mixed times: behind a tree that it was sent while the leader went on.
+/// Where Java lists digests of a tree of mixed times: behind a tree that it was sent while the leader went on, up to its
+/// own snapshot of it, and behind that what a leader of Java had written into the tree already.
 fn mixtures(member: &Member) -> Vec<Range<i64>> {
-    const LONGEST: i64 = 0x2000;
     if !member.is_java() {
         return Vec::new();
     }
-    let log = member.log_since(0);
-    let starts = log.lines().filter_map(|line| line.split_once("Getting a snapshot from leader 0x"));
-    let starts = starts.filter_map(|(_, zxid)| i64::from_str_radix(zxid.trim(), 16).ok());
-    starts.map(|start| start..start + LONGEST).collect()
+    mixed_times(&member.log_since(0))
+}
+
+fn mixed_times(log: &str) -> Vec<Range<i64>> {
+    const AT_LEAST: i64 = 0x2000;
+    let zxid_behind = |line: &str, words: &str| {
+        let (_, behind) = line.split_once(words)?;
+        i64::from_str_radix(behind.split_whitespace().next()?, 16).ok()
+    };
+    let mut mixtures: Vec<Range<i64>> = Vec::new();
+    let mut open = false;
+    for line in log.lines() {
+        if let Some(start) = zxid_behind(line, "Getting a snapshot from leader 0x") {
+            mixtures.push(start..start + AT_LEAST);
+            open = true;
+        } else if let Some(end) = zxid_behind(line, "Snapshotting: 0x")
+            && std::mem::take(&mut open)
+            && let Some(mixture) = mixtures.last_mut()
+        {
+            mixture.end = mixture.end.max(end + 1);
+        }
+    }
+    mixtures
 }
 
 /// Reads the trees of all members that run; the one that all hold.
@@ -214,4 +233,22 @@ pub(crate) fn suspicious_lines(ensemble: &Ensemble) -> Vec<String> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tree_is_of_mixed_times_until_the_learners_own_snapshot() {
+        let log = "\
+x INFO [main:Snap] - Snapshotting: 0x2 to /d/snapshot.2
+x INFO [QuorumPeer] - Getting a snapshot from leader 0xa00009e43
+x INFO [QuorumPeer] - Snapshotting: 0xa0000c29d to /d/snapshot.a0000c29d
+x INFO [Snapshot Thread] - Snapshotting: 0xa000103fc to /d/snapshot.a000103fc
+x INFO [QuorumPeer] - Getting a snapshot from leader 0xb00000010
+";
+        let known = [0xa_0000_9e43..0xa_0000_c29e, 0xb_0000_0010..0xb_0000_2010];
+        assert_eq!(mixed_times(log), known);
+    }
 }
