@@ -46,9 +46,12 @@ pub(crate) fn words(input: &[u8]) {
 
 /// Paths: their checks, and the watches on them.
 pub(crate) fn paths(input: &[u8]) {
+    /// More take time, and show nothing new.
+    const MOST: usize = 64;
     let text = decode_utf8(input);
+    let parts: Vec<&str> = text.split('\n').take(MOST).collect();
     let mut table = WatchTable::default();
-    for (conn, part) in (1..).zip(text.split('\n')) {
+    for (conn, &part) in (1..).zip(&parts) {
         let (parent, valid) = (path::parent(part), path::is_valid(part));
         if valid {
             assert!(path::has_parent(part) && path::is_valid(parent) && path::is_under(part, parent));
@@ -63,7 +66,7 @@ pub(crate) fn paths(input: &[u8]) {
         assert!(table.has(ConnId(conn), part, WatcherType::Any));
     }
     let mut fired = 0;
-    for part in text.split('\n') {
+    for &part in &parts {
         let change = Change {
             zxid: Zxid(1),
             kind: ostler_wire::client::event::EventType::NodeDeleted,
@@ -73,7 +76,7 @@ pub(crate) fn paths(input: &[u8]) {
         };
         table.fire(&change, &mut |_, _, _, _| fired += 1);
     }
-    for conn in 1..=text.split('\n').count() {
+    for conn in 1..=parts.len() {
         table.remove_conn(ConnId(conn as u64));
     }
     assert!(table.is_empty(), "{fired} events");
