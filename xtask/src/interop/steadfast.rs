@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::client::{Client, Session, Welcome};
 use super::ensemble::agree::{self, Agreement};
+use super::ensemble::logs;
 use super::fill;
 use crate::differential::content::open_acl;
 use crate::differential::op;
@@ -140,7 +141,7 @@ fn judge(
     let (acked, reconnects) = (count(&counts.acked), count(&counts.reconnects));
     ensure!(acked >= least_acked, "only {acked} writes: this run says little");
     ensure!(reconnects >= least_reconnects, "hardly a client noticed: this run says little");
-    let lines = agree::suspicious_lines(ensemble);
+    let lines = logs::suspicious_lines(ensemble);
     ensure!(
         lines.is_empty(),
         "{} lines in the logs that nobody explains:\n{}",

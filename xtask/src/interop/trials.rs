@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::client::{Client, Session, Welcome};
-use super::ensemble::{agree, kinds, setup};
+use super::ensemble::{agree, kinds, logs, setup};
 use super::fill;
 use crate::apache::{self, Apache};
 use crate::differential::content::open_acl;
@@ -143,7 +143,7 @@ fn attempt(trial: &Trial, both: &Kinds) -> Result<String> {
     let ending = (trial.run)(&mut ensemble).and_then(|note| {
         ensemble.await_all()?;
         let agreement = agree::check(&ensemble, Duration::from_secs(60))?;
-        let lines = agree::suspicious_lines(&ensemble);
+        let lines = logs::suspicious_lines(&ensemble);
         ensure!(lines.is_empty(), "lines in the logs that nobody explains:\n{}", lines.join("\n"));
         Ok(format!("{note}; {} nodes equal", agreement.tree.len()))
     });

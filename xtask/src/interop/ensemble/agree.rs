@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::super::client::Client;
 use super::super::fill::{self, Tree};
+use super::logs;
 use crate::differential::op;
 use crate::differential::raw::Enc;
 use crate::ensemble::{Ensemble, Member};
@@ -41,7 +42,7 @@ pub(crate) fn check(ensemble: &Ensemble, patience: Duration) -> Result<Agreement
         // The name differs with the release and stands for the same counter.
         let mismatches = member.metric("zk_digest_mismatches_count");
         ensure!(
-            mismatches == Some(0.0),
+            mismatches == Some(0.0) || logs::has_own_mismatch(ensemble, member),
             "member {} ({}) counts digest mismatches: {mismatches:?}",
             member.id,
             member.kind.name()
@@ -183,56 +184,6 @@ fn digests(member: &Member) -> Result<BTreeMap<String, String>> {
         .filter_map(|line| line.split_once(": "))
         .map(|(zxid, digest)| (zxid.trim_start_matches("0x").to_owned(), digest.to_owned()))
         .collect())
-}
-
-/// What Java says at ERROR while members come and go in the way that these runs make them: a part of the line, and
-/// how the line below it starts, which is the exception, if there is one.
-const EXPLAINED: [(&str, &str); 14] = [
-    // A learner went away, or the leader is about to.
-    ("Exception while sending packets in LearnerHandler", "java.net.SocketException"),
-    ("Unexpected exception in LearnerHandler", "java.io.EOFException"),
-    ("Unexpected exception in LearnerHandler", "java.net.Socket"),
-    ("Unexpected exception in LearnerHandler", "java.io.IOException"),
-    ("Unexpected exception in LearnerHandler", "java.lang.InterruptedException"),
-    // A client's write met the connection to a leader that is gone; the processor says so and goes with its role.
-    ("from thread : FollowerRequestProcessor", "java.net.SocketException"),
-    ("from thread : ObserverRequestProcessor", "java.net.SocketException"),
-    // 3.8 acknowledges to a leader that is gone.
-    (
-        "from thread : SyncThread",
-        "java.lang.NullPointerException: Cannot invoke \"java.net.Socket.isClosed()\"",
-    ),
-    // A learner waits for a leader that is not there yet.
-    ("Unexpected exception, retries exceeded", "java.net.ConnectException"),
-    ("Failed connect to ", "java.net.ConnectException"),
-    // The same between those who vote.
-    ("Failed to send last message", "java.net.SocketException"),
-    // A client hung up while it was written to.
-    ("Error sending data synchronously", "java.nio.channels."),
-    // A member with transactions of an epoch that ended otherwise: it gets everything.
-    ("fall back to use snapshot", ""),
-    // A follower of Java compares what an observer has with the first transaction of an epoch, and sends it away.
-    ("LearnerHandler is too far behind", ""),
-];
-
-/// Lines of members' logs that nobody can explain, and every line about a digest that does not match.
-pub(crate) fn suspicious_lines(ensemble: &Ensemble) -> Vec<String> {
-    let mut found = Vec::new();
-    for member in ensemble.members() {
-        let log = member.log_since(0);
-        let mut lines = log.lines().peekable();
-        while let Some(line) = lines.next() {
-            let below = lines.peek().copied().unwrap_or_default();
-            let explained =
-                |&(part, exception): &(&str, &str)| line.contains(part) && below.starts_with(exception);
-            let digest = line.contains("igest mismatch") || line.contains("Digests are not matching");
-            let error = line.contains(" ERROR ") || line.contains("panicked at");
-            if digest || (error && !EXPLAINED.iter().any(explained)) {
-                found.push(format!("member {} ({}): {line}\n    {below}", member.id, member.kind.name()));
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]

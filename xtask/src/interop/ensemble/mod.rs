@@ -6,6 +6,7 @@
 
 pub(super) mod agree;
 mod load;
+pub(super) mod logs;
 mod sync;
 mod watchers;
 
@@ -225,7 +226,7 @@ fn keep(ensemble: &Ensemble, case: &Case, part: &str, ending: Result<()>) -> Res
 }
 
 fn check_logs(ensemble: &Ensemble) -> Result<()> {
-    let lines = agree::suspicious_lines(ensemble);
+    let lines = logs::suspicious_lines(ensemble);
     ensure!(
         lines.is_empty(),
         "{} lines in the logs that nobody explains:\n{}",
