@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use ostler_wire::ServerId;
 use ostler_wire::quorum::MemberRole;
+use ostler_wire::quorum::members::version_of_hex;
 use ostler_zab::Quorum;
 
 use super::dynamic::MembersFiles;
@@ -551,7 +552,7 @@ fn kilobytes(number: i64) -> Option<u64> {
 /// The version of a member list: behind the last dot of the name of its file, in hexadecimal; 0 where none is there.
 fn version_of(dynamic_name: &str) -> i64 {
     let version = dynamic_name.rsplit_once('.').map(|(_, version)| version);
-    version.and_then(|version| i64::from_str_radix(version, 16).ok()).unwrap_or_default()
+    version.and_then(version_of_hex).unwrap_or_default()
 }
 
 fn names_dynamic_file(entry: &Entry) -> bool {

@@ -238,11 +238,19 @@ fn read_number(text: &str) -> Result<i64, LineProblem> {
 }
 
 fn read_version(version: &mut Option<i64>, value: &str) -> Result<(), LineProblem> {
-    let read = i64::from_str_radix(value, 16).map_err(|_| LineProblem::Version)?;
+    let read = version_of_hex(value).ok_or(LineProblem::Version)?;
     match version.replace(read) {
         None => Ok(()),
         Some(_) => Err(LineProblem::Twice),
     }
+}
+
+/// A version in hexadecimal. One below zero may have a sign, as Java reads it, or none, as Java and this write it and
+/// Java cannot read it.
+#[must_use]
+pub fn version_of_hex(text: &str) -> Option<i64> {
+    let unsigned = || u64::from_str_radix(text, 16).ok().map(u64::cast_signed);
+    i64::from_str_radix(text, 16).ok().or_else(unsigned)
 }
 
 fn insert<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: V) -> Result<(), LineProblem> {
@@ -273,6 +281,9 @@ mod tests {
         assert!(members.observers().eq([ServerId(17)]));
         assert_eq!(parse(""), Members::default());
         assert_eq!(Members::default().to_string(), "version=0");
+        let below_zero = parse("version=-a");
+        assert_eq!(below_zero.to_string(), "version=fffffffffffffff6");
+        assert_eq!(parse("version=fffffffffffffff6"), below_zero);
     }
 
     #[test]
@@ -332,6 +343,7 @@ mod tests {
             ("server.1=a:1:2\nserver.01=b:1:2", Twice),
             ("version=0\nversion=0", Twice),
             ("version=0x1", Version),
+            ("version=10000000000000000", Version),
             ("version=", Version),
             ("group.1=", Group),
             ("group.1=1:x", Group),
