@@ -1,6 +1,6 @@
 //! What goes wrong: faults at times that are drawn, of the classes that the seed has.
 
-use ostler_store::sim::{Fault, FaultPlan, PowerCut};
+use ostler_store::sim::{Fault, FaultPlan, PowerCut, SimDisk};
 use ostler_zab::LinkId;
 
 use super::cluster::{Cluster, Event};
@@ -12,6 +12,8 @@ pub(super) enum Kind {
     Kill,
     PowerCut,
     PowerCutOfAll,
+    /// An observer comes back with an empty disk.
+    Wipe,
     CrashInCall,
     Pause,
     Partition,
@@ -47,6 +49,7 @@ impl Cluster {
             (faults.kills, Kind::Kill),
             (faults.power_cuts, Kind::PowerCut),
             (faults.power_cut_of_all, Kind::PowerCutOfAll),
+            (faults.wipes && self.settings.observers > 0, Kind::Wipe),
             (faults.crashes_in_calls, Kind::CrashInCall),
             (faults.pauses, Kind::Pause),
             (faults.partitions, Kind::Partition),
@@ -134,6 +137,7 @@ impl Cluster {
                     self.cut_power(place)?;
                 }
             }
+            Kind::Wipe => self.wipe()?,
             Kind::CrashInCall => {
                 let fault = *self.rng.pick(&[Fault::CrashBefore, Fault::CrashAfter]);
                 let at = self.machines[place].disk.ops() + self.rng.below(12);
@@ -210,6 +214,15 @@ impl Cluster {
         machine.disk = machine.disk.power_cut(seed, cut);
         self.counts.power_cuts += 1;
         self.trace.say(self.now_us, format_args!("power cut {cut:?} of s{}", place + 1));
+        Ok(())
+    }
+
+    /// Of a voter that is given an empty disk a quorum may count on what it had; of an observer nobody does.
+    fn wipe(&mut self) -> Result<(), Violation> {
+        let place = self.settings.voters + self.rng.index(self.settings.observers);
+        self.stop(place, true)?;
+        self.machines[place].disk = SimDisk::new(self.rng.one_in(2));
+        self.ledger.on_wiped(place);
         Ok(())
     }
 

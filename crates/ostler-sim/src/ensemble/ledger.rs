@@ -47,6 +47,8 @@ pub(super) struct Ledger {
     /// The histories of trees that were sent.
     trees: BTreeMap<Zxid, Vec<(Zxid, Bytes)>>,
     digests: BTreeMap<Zxid, i64>,
+    /// Links on which NEWLEADER was sent and UPTODATE was not, by who sent it.
+    sealed: BTreeSet<(usize, LinkId)>,
     books: Vec<Book>,
     /// Epochs that were established.
     pub established: u64,
@@ -63,6 +65,7 @@ impl Ledger {
             leaders: BTreeMap::new(),
             trees: BTreeMap::new(),
             digests: BTreeMap::new(),
+            sealed: BTreeSet::new(),
             books: (0..servers).map(|_| Book::default()).collect(),
             established: 0,
         }
@@ -108,6 +111,13 @@ impl Ledger {
         book.standing = None;
         book.leads = false;
         Ok(())
+    }
+
+    /// A server that does not vote has an empty disk from now on.
+    pub(super) fn on_wiped(&mut self, place: usize) {
+        let book = &mut self.books[place];
+        (book.durable, book.floor, book.epochs, book.verified) = (Zxid::ZERO, None, Epochs::default(), 0);
+        book.history.clear();
     }
 
     /// A server hands a transaction to its log.
@@ -254,6 +264,18 @@ impl Ledger {
                 place + 1
             ));
         }
+        match packet {
+            Packet::NewLeader { .. } => drop(self.sealed.insert((place, link))),
+            Packet::UpToDate => drop(self.sealed.remove(&(place, link))),
+            // A learner of 3.9 has nothing to apply it to, and forgets it (ZOOKEEPER-4394).
+            Packet::Commit { zxid } | Packet::Inform { zxid, .. } if self.sealed.contains(&(place, link)) => {
+                return Err(violation!(
+                    "server {} sends the commit of {zxid} before UPTODATE (Z5)",
+                    place + 1
+                ));
+            }
+            _ => {}
+        }
         let book = &mut self.books[place];
         match packet {
             Packet::Snap { zxid } => {
@@ -348,6 +370,13 @@ impl Ledger {
                 self.last_committed()
             ));
         }
+        let durable = self.books[place].durable;
+        if peer.is_serving() && applied > durable {
+            return Err(violation!(
+                "server {} serves {applied}, and its disk is at {durable} (Z11)",
+                place + 1
+            ));
+        }
         self.verify(place, applied)
     }
 
@@ -365,6 +394,9 @@ impl Ledger {
     fn on_standing(&mut self, place: usize, standing: Standing) -> Result<(), Violation> {
         self.books[place].standing = (standing != Standing::Looking).then_some(standing);
         let Standing::Leading { epoch } = standing else { return Ok(()) };
+        if self.quorum.weight(id_of(place)) == 0 {
+            return Err(violation!("server {} leads, and its weight is 0 (Z1)", place + 1));
+        }
         if let Some(other) = self.leaders.insert(epoch, place)
             && other != place
         {

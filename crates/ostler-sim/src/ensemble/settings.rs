@@ -91,6 +91,8 @@ pub(super) struct Faults {
     pub hang_ups: bool,
     pub deafness: bool,
     pub deaths: bool,
+    /// Observers lose what they have.
+    pub wipes: bool,
     pub purges: bool,
 }
 
@@ -119,6 +121,7 @@ impl Faults {
             hang_ups: half(),
             deafness: half(),
             deaths: half(),
+            wipes: half(),
             purges: half(),
         }
         .with_count(rng)
