@@ -42,7 +42,7 @@ pub(crate) fn check(ensemble: &Ensemble, patience: Duration) -> Result<Agreement
         // The name differs with the release and stands for the same counter.
         let mismatches = member.metric("zk_digest_mismatches_count");
         ensure!(
-            mismatches == Some(0.0) || logs::has_own_mismatch(ensemble, member),
+            mismatches.is_some_and(|count| count == 0.0 || logs::has_own_mismatches(ensemble, member)),
             "member {} ({}) counts digest mismatches: {mismatches:?}",
             member.id,
             member.kind.name()
@@ -84,17 +84,13 @@ fn mixtures(member: &Member) -> Vec<Range<i64>> {
 
 fn mixed_times(log: &str) -> Vec<Range<i64>> {
     const AT_LEAST: i64 = 0x2000;
-    let zxid_behind = |line: &str, words: &str| {
-        let (_, behind) = line.split_once(words)?;
-        i64::from_str_radix(behind.split_whitespace().next()?, 16).ok()
-    };
     let mut mixtures: Vec<Range<i64>> = Vec::new();
     let mut open = false;
     for line in log.lines() {
-        if let Some(start) = zxid_behind(line, "Getting a snapshot from leader 0x") {
+        if let Some(start) = logs::zxid_behind(line, "Getting a snapshot from leader 0x") {
             mixtures.push(start..start + AT_LEAST);
             open = true;
-        } else if let Some(end) = zxid_behind(line, "Snapshotting: 0x")
+        } else if let Some(end) = logs::zxid_behind(line, "Snapshotting: 0x")
             && std::mem::take(&mut open)
             && let Some(mixture) = mixtures.last_mut()
         {

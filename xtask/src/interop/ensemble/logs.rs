@@ -62,22 +62,29 @@ pub(crate) fn suspicious_lines(ensemble: &Ensemble) -> Vec<String> {
     found
 }
 
-/// Whether all mismatches that a member of Java counts are of a tree that Java sent it.
-pub(crate) fn has_own_mismatch(ensemble: &Ensemble, member: &Member) -> bool {
-    let (sent, log) = (trees_of_java(ensemble), member.log_since(0));
-    let mut learner = Learner::new(&sent);
-    member.is_java()
-        && log.lines().all(|line| {
-            learner.read(line);
-            learner.takes_javas_tree || !is_mismatch(line)
-        })
+/// Whether a member of Java tells of mismatches, and all are of a tree that Java sent it.
+pub(crate) fn has_own_mismatches(ensemble: &Ensemble, member: &Member) -> bool {
+    member.is_java() && all_are_own(&trees_of_java(ensemble), &member.log_since(0))
+}
+
+fn all_are_own(sent: &BTreeSet<i64>, log: &str) -> bool {
+    let mut learner = Learner::new(sent);
+    let mut own = Vec::new();
+    for line in log.lines() {
+        learner.read(line);
+        if is_mismatch(line) {
+            own.push(learner.takes_javas_tree);
+        }
+    }
+    !own.is_empty() && own.into_iter().all(|own| own)
 }
 
 fn is_mismatch(line: &str) -> bool {
     line.contains("igest mismatch") || line.contains("Digests are not matching")
 }
 
-fn zxid_behind(line: &str, words: &str) -> Option<i64> {
+/// The zxid in hexadecimal that follows some words.
+pub(super) fn zxid_behind(line: &str, words: &str) -> Option<i64> {
     let (_, behind) = line.split_once(words)?;
     let end = behind.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(behind.len());
     i64::from_str_radix(&behind[..end], 16).ok()
@@ -134,5 +141,9 @@ mod tests {
         assert!(explained(mismatch));
         assert!(!explained("INFO [QuorumPeer] - Learner received NEWLEADER message"));
         assert!(!explained(mismatch));
+        let tree = "Getting a snapshot from leader 0x5000066d8";
+        assert!(all_are_own(&sent, &format!("{tree}\n{mismatch}")));
+        assert!(!all_are_own(&sent, &format!("{mismatch}\n{tree}\n{mismatch}")));
+        assert!(!all_are_own(&sent, tree), "a count that no line tells of");
     }
 }
