@@ -1,7 +1,7 @@
 //! What a get costs the client in CPU time and allocations: unpipelined, and with 64 under way, as futures of their own
 //! and as batches. Three take turns in one process against one server: a bare epoll loop that sends and reads the same
-//! frames and knows nothing else, this project's client, and the crate `zookeeper-client`. Ratios are between neighbours in time, and the median counts, as
-//! the machine may have other work.
+//! frames and knows nothing else, this project's client, and the crate `zookeeper-client`. Ratios are between neighbours
+//! in time, and the median counts, as the machine may have other work.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,

@@ -119,7 +119,6 @@ impl Request {
     /// Whether a caller may send it, and whether its path is one.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let misuse = |what: String| Err(Error::new(ErrorKind::Misuse, what));
-        let wrong_path = |path: &str| misuse(format!("{path:?} is not a valid path"));
         match self {
             Self::Read(read) => match read {
                 Read::Ping | Read::SetWatches(_) => misuse(format!("{:?} is sent by the session", read.op())),
@@ -128,18 +127,11 @@ impl Request {
                 | Read::GetChildren { path, .. }
                 | Read::GetChildren2 { path, .. }
                 | Read::GetAcl { path }
-                | Read::GetAllChildrenNumber { path } => {
-                    if path::is_valid(path) {
-                        Ok(())
-                    } else {
-                        wrong_path(path)
-                    }
-                }
+                | Read::GetAllChildrenNumber { path } => check_path(path),
                 Read::AddWatch { path, .. }
                 | Read::CheckWatches { path, .. }
                 | Read::RemoveWatches { path, .. } => match path {
-                    Some(path) if path::is_valid(path) => Ok(()),
-                    Some(path) => wrong_path(path),
+                    Some(path) => check_path(path),
                     None => misuse("a path is missing".to_owned()),
                 },
                 Read::GetEphemerals { .. } | Read::Sync { .. } | Read::MultiRead(_) | Read::WhoAmI => Ok(()),
@@ -151,19 +143,27 @@ impl Request {
                 Write::Check { .. } => misuse("check is valid inside a multi only".to_owned()),
                 Write::SetData { path, .. } | Write::Delete { path, .. } | Write::SetAcl { path, .. } => {
                     match path {
-                        Some(path) if path::is_valid(path) => Ok(()),
-                        Some(path) => wrong_path(path),
+                        Some(path) => check_path(path),
                         None => misuse("a path is missing".to_owned()),
                     }
                 }
                 // A sequential node's path may end in a slash, so the server has the last word.
                 Write::Create(create) => match &create.path {
                     Some(path) if path.starts_with('/') => Ok(()),
-                    Some(path) => wrong_path(path),
+                    Some(path) => Err(wrong_path(path)),
                     None => misuse("a path is missing".to_owned()),
                 },
                 Write::Multi(_) | Write::MalformedMulti | Write::Reconfig { .. } => Ok(()),
             },
         }
     }
+}
+
+/// Whether a path names a znode.
+pub(crate) fn check_path(path: &str) -> Result<(), Error> {
+    if path::is_valid(path) { Ok(()) } else { Err(wrong_path(path)) }
+}
+
+fn wrong_path(path: &str) -> Error {
+    Error::new(ErrorKind::Misuse, format!("{path:?} is not a valid path"))
 }

@@ -23,7 +23,7 @@ use ostler_wire::{Code, OpCode, SessionId, Xid, Zxid, frame, path};
 
 use crate::error::{Error, ErrorKind};
 use crate::options::Options;
-use crate::request::Request;
+use crate::request::{Request, check_path};
 use crate::watches::{Watches, Wish};
 
 /// Frame length, header, length of the path and the flag for a watch.
@@ -552,13 +552,6 @@ impl Session {
             self.complete(request.id, None, Err(error.clone()));
         }
     }
-}
-
-fn check_path(path: &str) -> Result<(), Error> {
-    if path::is_valid(path) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Misuse, format!("{path:?} is not a valid path")))
 }
 
 fn too_many() -> Error {

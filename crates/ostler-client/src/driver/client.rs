@@ -18,7 +18,7 @@ use ostler_wire::{Code, SessionId, Stat, Zxid, path};
 use super::batch::Batch;
 use super::builder::ClientBuilder;
 use super::reply::{Reply, Shape};
-use super::shared::{Core, Shared};
+use super::shared::{Core, Shared, wake_task};
 use super::state::{Status, Statuses};
 use super::transaction::{self, Transaction};
 use super::watch::{Events, Hold, OneshotWatch, Want, WatchStream};
@@ -167,8 +167,8 @@ impl Client {
         self.plain_read(PlainRead::GetData, path, data)
     }
 
-    /// Data and Stat of many znodes: the same requests as many calls of [`get_data`](Self::get_data), for less than half
-    /// of the work. All are sent, or none and every answer says why: a path is not valid, or too much waits already.
+    /// Data and Stat of many znodes: the same requests as many calls of [`get_data`](Self::get_data), for less
+    /// work. All are sent, or none and every answer says why: a path is not valid, or too much waits already.
     ///
     /// ```no_run
     /// # async fn f(client: &ostler_client::Client) -> Result<(), ostler_client::Error> {
@@ -445,11 +445,7 @@ impl Client {
         match core.session.submit_plain_reads(now, op, &self.shared.chroot.0, paths) {
             Ok(first) => {
                 let slot = first.map(|first| core.await_answers(first, paths.len()));
-                let driver = core.driver.take();
-                drop(core);
-                if let Some(driver) = driver {
-                    driver.wake();
-                }
+                wake_task(core);
                 Batch::waiting(self.shared.clone(), slot, paths.len(), shape)
             }
             Err(error) => Batch::refused(self.shared.clone(), error, paths.len(), shape),
@@ -460,11 +456,7 @@ impl Client {
         let mut core = self.shared.lock();
         match ask(&mut core) {
             Ok(slot) => {
-                let driver = core.driver.take();
-                drop(core);
-                if let Some(driver) = driver {
-                    driver.wake();
-                }
+                wake_task(core);
                 Reply::waiting(self.shared.clone(), slot, shape, None)
             }
             Err(error) => Reply::refused(self.shared.clone(), error, shape),
@@ -495,11 +487,7 @@ impl Client {
             Ok(id) => {
                 let (watcher, mailbox) = core.watchers.add(path, want);
                 let slot = core.await_answer(id, Some(watcher));
-                let driver = core.driver.take();
-                drop(core);
-                if let Some(driver) = driver {
-                    driver.wake();
-                }
+                wake_task(core);
                 let hold = Hold::new(self.shared.clone(), watcher, mailbox);
                 Reply::waiting(self.shared.clone(), slot, shape, Some(hold))
             }
@@ -520,11 +508,7 @@ fn close(shared: &Shared) {
     let mut core = shared.lock();
     let now = core.now;
     core.session.close(now);
-    let driver = core.driver.take();
-    drop(core);
-    if let Some(driver) = driver {
-        driver.wake();
-    }
+    wake_task(core);
 }
 
 fn held(hold: Option<Hold>) -> Result<Hold, Error> {

@@ -160,6 +160,15 @@ impl Shared {
     }
 }
 
+/// Gives the lock back, and wakes the client's task for what was put in.
+pub(crate) fn wake_task(mut core: MutexGuard<'_, Core>) {
+    let driver = core.driver.take();
+    drop(core);
+    if let Some(driver) = driver {
+        driver.wake();
+    }
+}
+
 impl Core {
     /// Notes who waits for a request.
     pub(crate) fn await_answer(&mut self, id: RequestId, watcher: Option<usize>) -> SlotKey {

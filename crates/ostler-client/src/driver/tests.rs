@@ -38,6 +38,24 @@ fn serve(stream: &mut TcpStream, requests: usize, answer: fn(i32, &mut Vec<u8>))
     }
 }
 
+/// With what [`refuse`] answers a request: it tells which one was answered.
+fn refusal(xid: i32) -> Code {
+    if xid % 3 == 0 { Code::NoNode } else { Code::NoAuth }
+}
+
+/// A server that takes one client and refuses so many requests.
+fn refuse(requests: usize) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        serve(&mut stream, requests, |xid, out| {
+            reply::encode_error(xid, Zxid(4), refusal(xid), out);
+        });
+    });
+    (address, server)
+}
+
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
@@ -87,16 +105,7 @@ fn an_address_where_nobody_listens_is_named() {
 
 #[test]
 fn replies_that_nobody_waits_for_do_no_harm() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        // The code tells which request was answered.
-        serve(&mut stream, 301, |xid, out| {
-            let code = if xid % 3 == 0 { Code::NoNode } else { Code::NoAuth };
-            reply::encode_error(xid, Zxid(4), code, out);
-        });
-    });
+    let (address, server) = refuse(301);
     block_on(async {
         let client = Client::connect(&address).await.unwrap();
         let mut kept = Vec::new();
@@ -109,8 +118,7 @@ fn replies_that_nobody_waits_for_do_no_harm() {
             }
         }
         for (xid, reply) in kept {
-            let wanted = if xid % 3 == 0 { Code::NoNode } else { Code::NoAuth };
-            assert_eq!(reply.await.unwrap_err().code(), Some(wanted), "{xid}");
+            assert_eq!(reply.await.unwrap_err().code(), Some(refusal(xid)), "{xid}");
         }
         assert_eq!(client.slots(), 300, "a slot each while all are under way, and no more");
         drop(client.get_data("/x"));
@@ -122,30 +130,21 @@ fn replies_that_nobody_waits_for_do_no_harm() {
 
 #[test]
 fn a_batch_has_its_answers_in_order_and_a_place_of_its_own() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let server = std::thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        serve(&mut stream, 412, |xid, out| {
-            let code = if xid % 3 == 0 { Code::NoNode } else { Code::NoAuth };
-            reply::encode_error(xid, Zxid(4), code, out);
-        });
-    });
+    let (address, server) = refuse(412);
     block_on(async {
         let client = Client::connect(&address).await.unwrap();
-        let code = |xid: usize| if xid.is_multiple_of(3) { Code::NoNode } else { Code::NoAuth };
         let (mut first, dropped) = (client.get_data_batch(&["/x"; 200]), client.get_data_batch(&["/x"; 100]));
         let (between, mut last) = (client.get_data("/x"), client.get_data_batch(&["/x"; 100]));
         let mut half = client.get_data_batch(&["/x"; 10]);
         drop(dropped);
         for xid in 1..=200 {
-            assert_eq!(first.len(), 201 - xid);
-            assert_eq!(first.next().await.unwrap().unwrap_err().code(), Some(code(xid)), "{xid}");
+            assert_eq!(first.len(), 201 - usize::try_from(xid).unwrap());
+            assert_eq!(first.next().await.unwrap().unwrap_err().code(), Some(refusal(xid)), "{xid}");
         }
         assert!(first.next().await.is_none());
-        assert_eq!(between.await.unwrap_err().code(), Some(code(301)));
+        assert_eq!(between.await.unwrap_err().code(), Some(refusal(301)));
         for xid in 302..=401 {
-            assert_eq!(last.next().await.unwrap().unwrap_err().code(), Some(code(xid)), "{xid}");
+            assert_eq!(last.next().await.unwrap().unwrap_err().code(), Some(refusal(xid)), "{xid}");
         }
         assert!(half.next().await.is_some());
         drop(half);
@@ -154,7 +153,7 @@ fn a_batch_has_its_answers_in_order_and_a_place_of_its_own() {
         let error = client.get_data_batch(&["/x", "x"]).all().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Misuse);
         // What was refused took no xid, and all places are free again.
-        assert_eq!(client.get_data("/x").await.unwrap_err().code(), Some(code(412)));
+        assert_eq!(client.get_data("/x").await.unwrap_err().code(), Some(refusal(412)));
         assert_eq!(client.slots(), 5);
         client.close().await;
     });

@@ -14,7 +14,7 @@ use ostler_wire::client::read::{AddWatchMode, WatcherType};
 use ostler_wire::{Code, Zxid, path};
 
 use super::mailbox::Mailbox;
-use super::shared::Shared;
+use super::shared::{Shared, wake_task};
 use crate::connect_string::Chroot;
 use crate::error::{Error, ErrorKind};
 use crate::session::Event;
@@ -335,11 +335,7 @@ impl Drop for Hold {
         if let Some((path, kind)) = core.watchers.drop_watcher(self.key) {
             let now = core.now;
             core.session.forget_watch(now, &path, kind);
-            let driver = core.driver.take();
-            drop(core);
-            if let Some(driver) = driver {
-                driver.wake();
-            }
+            wake_task(core);
         }
     }
 }
