@@ -361,6 +361,15 @@ impl TxnEntry {
         Ok(Self { header: TxnHeader { session, cxid, zxid, time_ms }, txn, digest })
     }
 
+    /// An encoded entry, its digest left out if it has one.
+    #[must_use]
+    pub fn without_digest(entry: &Bytes) -> Bytes {
+        match Self::decode(entry) {
+            Ok(Self { digest: Some(_), .. }) => entry.slice(..entry.len() - TxnDigest::LEN),
+            _ => entry.clone(),
+        }
+    }
+
     /// The zxid of an encoded entry, without decoding the rest.
     pub fn peek_zxid(bytes: &[u8]) -> Result<Zxid, DecodeError> {
         let mut reader = Reader::new(bytes);

@@ -7,13 +7,11 @@ use std::rc::Rc;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use ostler_node::Input;
 use ostler_node::tree_stream::{Progress, TreeReceiver, TreeSender};
 use ostler_tree::Store;
 use ostler_wire::Zxid;
 use ostler_wire::quorum::{Packet, PacketStream, Side};
-use ostler_wire::txn::{TxnDigest, TxnEntry};
 use ostler_zab::LinkId;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -68,7 +66,7 @@ impl Link {
         }
         let Some(Item::Bytes(bytes)) = queue.back_mut() else { return false };
         let before = bytes.len();
-        encode_behind(packet, self.in_tree.get(), self.side, bytes);
+        packet.behind_tree(self.in_tree.get()).encode(self.side, bytes);
         self.unsent.set(self.unsent.get() + bytes.len() - before);
         self.bell.notify_one();
         self.unsent.get() <= max_unsent
@@ -222,31 +220,6 @@ async fn write_tree(
     }
 }
 
-/// Appends a packet. As long as the tree that was sent may hold a part of what is to come, no digest of the way fits
-/// it: Java would count each as a mismatch, so they stay out.
-pub(super) fn encode_behind(packet: &Packet, in_tree: Zxid, side: Side, out: &mut Vec<u8>) {
-    match packet {
-        Packet::Proposal { zxid, entry } if *zxid <= in_tree => {
-            Packet::Proposal { zxid: *zxid, entry: without_digest(entry) }.encode(side, out);
-        }
-        Packet::Inform { zxid, entry } if *zxid <= in_tree => {
-            Packet::Inform { zxid: *zxid, entry: without_digest(entry) }.encode(side, out);
-        }
-        Packet::InformAndActivate { zxid, entry, leader } if *zxid <= in_tree => {
-            let (zxid, leader) = (*zxid, *leader);
-            Packet::InformAndActivate { zxid, entry: without_digest(entry), leader }.encode(side, out);
-        }
-        _ => packet.encode(side, out),
-    }
-}
-
-fn without_digest(entry: &Bytes) -> Bytes {
-    match TxnEntry::decode(entry) {
-        Ok(TxnEntry { digest: Some(_), .. }) => entry.slice(..entry.len() - TxnDigest::LEN),
-        _ => entry.clone(),
-    }
-}
-
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, error)
 }
@@ -255,7 +228,7 @@ fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Er
 mod tests {
     use ostler_tree::TreeConfig;
     use ostler_wire::SessionId;
-    use ostler_wire::txn::{DIGEST_VERSION, Txn, TxnHeader};
+    use ostler_wire::txn::{DIGEST_VERSION, Txn, TxnDigest, TxnEntry, TxnHeader};
 
     use super::*;
 

@@ -14,7 +14,6 @@ use tokio::task::{spawn_blocking, spawn_local};
 use tracing::{info, warn};
 
 use super::PeersConfig;
-use super::link::encode_behind;
 use crate::os_disk::OsDisk;
 
 /// About as much is read and written at once.
@@ -79,7 +78,7 @@ fn read(
     let mut piece = Vec::new();
     while let Some(record) = part.read()? {
         let proposal = Packet::Proposal { zxid: record.zxid, entry: record.bytes };
-        encode_behind(&proposal, in_tree, Side::Master, &mut piece);
+        proposal.behind_tree(in_tree).encode(Side::Master, &mut piece);
         Packet::Commit { zxid: record.zxid }.encode(Side::Master, &mut piece);
         if piece.len() >= PIECE_BYTES && pieces.blocking_send(std::mem::take(&mut piece)).is_err() {
             return Ok(());

@@ -139,6 +139,8 @@ pub(super) struct Member {
     log: Log,
     snapshot: Option<Snapshot>,
     sending: BTreeMap<LinkId, Sending>,
+    /// The last transaction of which a part may be in the tree that went over a link.
+    in_tree: BTreeMap<LinkId, Zxid>,
     /// Looks into the log: the learner's link, the end of its log, and what is to be behind it.
     searches: VecDeque<(LinkId, (Zxid, Zxid, Zxid))>,
     purge: Purge,
@@ -282,6 +284,7 @@ impl Member {
             log,
             snapshot,
             sending: BTreeMap::new(),
+            in_tree: BTreeMap::new(),
             searches: VecDeque::new(),
             purge,
             wakes,
@@ -374,7 +377,7 @@ impl Member {
             }
             ostler_zab::Output::Send { link, packet } => match self.sending.get_mut(&link) {
                 Some(sending) => sending.behind.push(packet),
-                None => wants.parcels.push((link, Parcel::Packet(packet))),
+                None => wants.parcels.push((link, self.parcel(link, &packet))),
             },
             ostler_zab::Output::SendSnapshot { link, zxid } => {
                 self.sending.insert(link, Sending { what: Freight::Tree(zxid, None), behind: Vec::new() });
@@ -390,7 +393,7 @@ impl Member {
                 wants.sender = true;
             }
             ostler_zab::Output::Close { link, reason } => {
-                self.sending.remove(&link);
+                self.forget_link(link);
                 // What was said before the end goes out before the end.
                 wants.net.push(ostler_zab::Output::Close { link, reason });
             }
@@ -401,6 +404,13 @@ impl Member {
     /// A link is gone.
     pub(super) fn forget_link(&mut self, link: LinkId) {
         self.sending.remove(&link);
+        self.in_tree.remove(&link);
+    }
+
+    /// A packet for a link, behind whatever tree went over it.
+    fn parcel(&self, link: LinkId, packet: &Packet) -> Parcel {
+        let in_tree = self.in_tree.get(&link).copied().unwrap_or_default();
+        Parcel::Packet(packet.behind_tree(in_tree).into_owned())
     }
 
     fn discard_snapshot(&mut self) {
@@ -441,7 +451,7 @@ impl Member {
                         Ok((packets, done)) => {
                             wants
                                 .parcels
-                                .extend(packets.into_iter().map(|packet| (link, Parcel::Packet(packet))));
+                                .extend(packets.iter().map(|packet| (link, self.parcel(link, packet))));
                             done
                         }
                         Err(_) => {
@@ -458,9 +468,10 @@ impl Member {
             if done {
                 let sending = self.sending.remove(&link).expect("it was just seen");
                 if matches!(sending.what, Freight::Tree(..)) {
+                    self.in_tree.insert(link, self.store.last_zxid());
                     self.inbox.push_back(Input::Peer(ostler_zab::Input::SnapshotSent { link }));
                 }
-                wants.parcels.extend(sending.behind.into_iter().map(|packet| (link, Parcel::Packet(packet))));
+                wants.parcels.extend(sending.behind.iter().map(|packet| (link, self.parcel(link, packet))));
             } else {
                 more = true;
             }

@@ -1,7 +1,10 @@
 //! The packets of the learner port, one variant per type. `L` is a learner, `M` the server that it learns from.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
+use crate::txn::TxnEntry;
 use crate::{Id, ServerId, SessionId, Zxid};
 
 /// What travels between a learner and the server that it learns from.
@@ -127,6 +130,28 @@ pub enum Packet {
         /// The type.
         kind: i32,
     },
+}
+
+impl Packet {
+    /// The packet as a learner gets it whose tree may hold a part of each transaction up to `in_tree`, as the master
+    /// went on while it sent that tree. None of their digests fits such a tree, and Java counts each as a mismatch:
+    /// they stay out.
+    #[must_use]
+    pub fn behind_tree(&self, in_tree: Zxid) -> Cow<'_, Self> {
+        match self {
+            Self::Proposal { zxid, entry } if *zxid <= in_tree => {
+                Cow::Owned(Self::Proposal { zxid: *zxid, entry: TxnEntry::without_digest(entry) })
+            }
+            Self::Inform { zxid, entry } if *zxid <= in_tree => {
+                Cow::Owned(Self::Inform { zxid: *zxid, entry: TxnEntry::without_digest(entry) })
+            }
+            Self::InformAndActivate { zxid, entry, leader } if *zxid <= in_tree => {
+                let (zxid, leader) = (*zxid, *leader);
+                Cow::Owned(Self::InformAndActivate { zxid, entry: TxnEntry::without_digest(entry), leader })
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
 }
 
 /// A client's request on its way to the leader.
