@@ -3,7 +3,9 @@
 //! Who drives it says what happened (`handle_*`, with the time since any fixed moment that never goes back), then
 //! takes what it wants (`poll_output` until `None`), then waits until `poll_timeout`. Answers to `ClientCnxn`.
 
+pub mod answer;
 mod connection;
+mod in_flight;
 #[cfg(test)]
 mod tests;
 
@@ -18,16 +20,13 @@ use ostler_wire::client::event::EventType;
 use ostler_wire::client::read::{Read, WatcherType};
 use ostler_wire::client::response::Response;
 use ostler_wire::client::write::Write;
-use ostler_wire::jute::Writer;
 use ostler_wire::{Code, OpCode, SessionId, Xid, Zxid, frame, path};
 
 use crate::error::{Error, ErrorKind};
 use crate::options::Options;
 use crate::request::{Request, check_path};
 use crate::watches::{Watches, Wish};
-
-/// Frame length, header, length of the path and the flag for a watch.
-const PLAIN_READ_BYTES: usize = 4 + 8 + 4 + 1;
+use in_flight::{InFlight, Sent, xid_after};
 
 /// The most credentials that a session keeps.
 const MAX_AUTHS: usize = 64;
@@ -132,17 +131,6 @@ pub enum State {
     Ended(Ending),
 }
 
-/// A request that waits for its answer on this connection.
-#[derive(Debug)]
-struct InFlight {
-    /// `None` for what the session itself asked (setWatches).
-    id: Option<RequestId>,
-    xid: i32,
-    op: OpCode,
-    wish: Option<Box<Wish>>,
-    sent_at: Duration,
-}
-
 /// A request that has not been sent.
 #[derive(Debug)]
 struct Queued {
@@ -173,7 +161,7 @@ pub struct Session {
     next_id: u64,
     next_xid: i32,
     queued: VecDeque<Queued>,
-    in_flight: VecDeque<InFlight>,
+    in_flight: InFlight,
     /// Bytes of the bodies in `queued`.
     queued_bytes: usize,
     /// Bytes to send that were not polled yet.
@@ -217,7 +205,7 @@ impl Session {
             next_id: 0,
             next_xid: 1,
             queued: VecDeque::new(),
-            in_flight: VecDeque::new(),
+            in_flight: InFlight::default(),
             queued_bytes: 0,
             out: Vec::new(),
             input: Vec::new(),
@@ -305,8 +293,7 @@ impl Session {
         prefix: &str,
         path: &str,
     ) -> Result<RequestId, Error> {
-        check_path(path)?;
-        self.enqueue_plain_read(now, op, prefix, path)
+        self.submit_plain_reads(now, op, prefix, &[path])
     }
 
     /// Several of them, all or none. The id of the first; those of the others follow.
@@ -316,46 +303,46 @@ impl Session {
         op: PlainRead,
         prefix: &str,
         paths: &[P],
-    ) -> Result<Option<RequestId>, Error> {
+    ) -> Result<RequestId, Error> {
         self.check_open()?;
         if self.options.max_pending.saturating_sub(self.pending()) < paths.len() {
             return Err(too_many());
         }
-        let mut bytes = self.out.len() + self.queued_bytes;
+        let mut bytes = paths.len() * (encode::PLAIN_READ_BYTES + prefix.len());
         for path in paths {
             check_path(path.as_ref())?;
-            bytes += PLAIN_READ_BYTES + prefix.len() + path.as_ref().len();
+            bytes += path.as_ref().len();
         }
-        if bytes > self.options.max_unsent_bytes {
+        if self.out.len() + self.queued_bytes + bytes > self.options.max_unsent_bytes {
             return Err(too_much());
         }
-        let mut first = None;
-        for path in paths {
-            let id = self.enqueue_plain_read(now, op, prefix, path.as_ref())?;
-            first.get_or_insert(id);
-        }
-        Ok(first)
-    }
-
-    fn enqueue_plain_read(
-        &mut self,
-        now: Duration,
-        op: PlainRead,
-        prefix: &str,
-        path: &str,
-    ) -> Result<RequestId, Error> {
+        let first = RequestId(self.next_id);
         // The root of a subtree is the subtree's node itself.
-        let path = if path == path::ROOT && !prefix.is_empty() { "" } else { path };
+        let is_subtree = !prefix.is_empty();
+        let below = |path| if is_subtree && path == path::ROOT { "" } else { path };
         let op = match op {
             PlainRead::GetData => OpCode::GetData,
             PlainRead::Exists => OpCode::Exists,
         };
-        self.enqueue(now, op, None, |out| {
-            out.put_count(prefix.len() + path.len());
-            out.extend_from_slice(prefix.as_bytes());
-            out.extend_from_slice(path.as_bytes());
-            out.put_bool(false);
-        })
+        if !self.is_sending() {
+            for path in paths {
+                let path = below(path.as_ref());
+                let mut body = Vec::new();
+                encode::plain_read_body(prefix, path, &mut body);
+                self.queue(op, None, body);
+            }
+            return Ok(first);
+        }
+        let sent = Sent { id: Some(first), xid: self.next_xid, op, wish: None, sent_at: now };
+        self.out.reserve(bytes);
+        for path in paths {
+            let xid = self.take_xid();
+            encode::plain_read_frame(xid, op, prefix, below(path.as_ref()), &mut self.out);
+        }
+        self.next_id += paths.len() as u64;
+        self.in_flight.push_run(sent, paths.len());
+        self.last_sent = now;
+        Ok(first)
     }
 
     /// Takes a request as raw bytes: any opcode, any body, no check. For tests of servers.
@@ -390,10 +377,7 @@ impl Session {
             return;
         }
         let read = Read::RemoveWatches { path: Some(path.into()), kind };
-        let xid = self.take_xid();
-        encode::encode_frame(xid, read.op(), &mut self.out, |out| read.encode(out));
-        self.in_flight.push_back(InFlight { id: None, xid, op: read.op(), wish: None, sent_at: now });
-        self.last_sent = now;
+        self.transmit(now, None, read.op(), None, |out| read.encode(out));
     }
 
     /// Closes the session behind the requests that were submitted before. Without a connection it is over at once
@@ -407,11 +391,7 @@ impl Session {
             self.end(Ending::Closed);
             return;
         }
-        let xid = self.take_xid();
-        encode::encode_frame(xid, OpCode::CloseSession, &mut self.out, |out| Write::CloseSession.encode(out));
-        let op = OpCode::CloseSession;
-        self.in_flight.push_back(InFlight { id: None, xid, op, wish: None, sent_at: now });
-        self.last_sent = now;
+        self.transmit(now, None, OpCode::CloseSession, None, |out| Write::CloseSession.encode(out));
     }
 
     /// The next thing the session wants; bytes to send come last, so that many requests become one write.
@@ -459,7 +439,7 @@ impl Session {
             return Err(too_many());
         }
         let room = self.options.max_unsent_bytes.saturating_sub(self.queued_bytes);
-        if self.state == State::Connected && !self.hanging_up {
+        if self.is_sending() {
             let (before, xid) = (self.out.len(), self.next_xid);
             encode::encode_frame(xid, op, &mut self.out, body);
             if self.out.len() > room {
@@ -468,7 +448,7 @@ impl Session {
             }
             self.take_xid();
             let id = self.take_id();
-            self.in_flight.push_back(InFlight { id: Some(id), xid, op, wish, sent_at: now });
+            self.in_flight.push(Sent { id: Some(id), xid, op, wish, sent_at: now });
             self.last_sent = now;
             return Ok(id);
         }
@@ -477,17 +457,33 @@ impl Session {
         if self.out.len() + bytes.len() > room {
             return Err(too_much());
         }
-        let id = self.take_id();
-        self.queued_bytes += bytes.len();
-        self.queued.push_back(Queued { id, op, body: bytes, wish });
-        Ok(id)
+        Ok(self.queue(op, wish, bytes))
     }
 
-    fn send(&mut self, now: Duration, request: Queued) {
-        let Queued { id, op, body, wish } = request;
+    /// Whether a request goes out at once.
+    fn is_sending(&self) -> bool {
+        self.state == State::Connected && !self.hanging_up
+    }
+
+    /// Keeps a request until there is a connection.
+    fn queue(&mut self, op: OpCode, wish: Option<Box<Wish>>, body: Vec<u8>) -> RequestId {
+        let id = self.take_id();
+        self.queued_bytes += body.len();
+        self.queued.push_back(Queued { id, op, body, wish });
+        id
+    }
+
+    fn transmit(
+        &mut self,
+        now: Duration,
+        id: Option<RequestId>,
+        op: OpCode,
+        wish: Option<Box<Wish>>,
+        body: impl FnOnce(&mut Vec<u8>),
+    ) {
         let xid = self.take_xid();
-        encode::encode_frame(xid, op, &mut self.out, |out| out.extend_from_slice(&body));
-        self.in_flight.push_back(InFlight { id: Some(id), xid, op, wish, sent_at: now });
+        encode::encode_frame(xid, op, &mut self.out, body);
+        self.in_flight.push(Sent { id, xid, op, wish, sent_at: now });
         self.last_sent = now;
     }
 
@@ -497,10 +493,9 @@ impl Session {
         id
     }
 
-    /// Ordinary xids are positive and wrap to 1.
     fn take_xid(&mut self) -> i32 {
         let xid = self.next_xid;
-        self.next_xid = xid.checked_add(1).unwrap_or(1);
+        self.next_xid = xid_after(xid);
         xid
     }
 
@@ -531,7 +526,7 @@ impl Session {
     /// failed.
     fn fail_in_flight(&mut self, ending: Option<Ending>) -> bool {
         let mut failed = false;
-        for request in std::mem::take(&mut self.in_flight) {
+        while let Some(request) = self.in_flight.pop() {
             let Some(id) = request.id else { continue };
             let error = match ending {
                 _ if request.op.is_write() => {

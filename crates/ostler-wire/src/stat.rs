@@ -59,8 +59,10 @@ impl Stat {
         }
     }
 
+    /// Reads the record from its bytes.
     #[inline]
-    fn of_bytes(bytes: &[u8; Self::LEN]) -> Self {
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8; Self::LEN]) -> Self {
         let int = |at: usize| i32::from_be_bytes(*bytes[at..].first_chunk().expect("within the record"));
         let long = |at: usize| i64::from_be_bytes(*bytes[at..].first_chunk().expect("within the record"));
         Self {

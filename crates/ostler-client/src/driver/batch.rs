@@ -8,9 +8,13 @@ use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
-use super::reply::Shape;
-use super::shared::{Answers, Shared, SlotKey};
+use super::answers::{Answers, Taken};
+use super::shared::{Shared, SlotKey};
+use crate::connect_string::Chroot;
 use crate::error::Error;
+
+/// Makes of an answer what the caller wants.
+pub(crate) type BatchShape<T> = fn(Taken<'_>, &Chroot) -> Result<T, Error>;
 
 enum Inner {
     /// Nothing was sent: this is the answer to each.
@@ -29,18 +33,23 @@ pub struct Batch<T> {
     /// How many have not been taken out.
     left: usize,
     here: Answers,
-    shape: Shape<T>,
+    shape: BatchShape<T>,
 }
 
 impl<T> Batch<T> {
     /// Without a slot for no requests at all.
-    pub(crate) fn waiting(shared: Arc<Shared>, slot: Option<SlotKey>, count: usize, shape: Shape<T>) -> Self {
+    pub(crate) fn waiting(
+        shared: Arc<Shared>,
+        slot: Option<SlotKey>,
+        count: usize,
+        shape: BatchShape<T>,
+    ) -> Self {
         let inner = slot.map_or(Inner::Here, Inner::Waiting);
-        Self { shared, inner, left: count, here: Answers::new(), shape }
+        Self { shared, inner, left: count, here: Answers::default(), shape }
     }
 
-    pub(crate) fn refused(shared: Arc<Shared>, error: Error, count: usize, shape: Shape<T>) -> Self {
-        Self { shared, inner: Inner::Refused(error), left: count, here: Answers::new(), shape }
+    pub(crate) fn refused(shared: Arc<Shared>, error: Error, count: usize, shape: BatchShape<T>) -> Self {
+        Self { shared, inner: Inner::Refused(error), left: count, here: Answers::default(), shape }
     }
 
     /// How many answers were not taken yet.
@@ -77,17 +86,18 @@ impl<T> Batch<T> {
             ready!(self.poll_here(cx));
         }
         self.left -= 1;
-        let answer = match (self.here.pop_front(), &self.inner) {
+        let answer = match (self.here.take(), &self.inner) {
             (Some(answer), _) => answer,
-            (None, Inner::Refused(error)) => Err(error.clone()),
+            (None, Inner::Refused(error)) => Taken::Read(Err(error.clone())),
             (None, Inner::Waiting(_) | Inner::Here) => unreachable!("there are as many as are left"),
         };
-        Poll::Ready(Some((self.shape)(answer, &self.shared.chroot, None)))
+        Poll::Ready(Some((self.shape)(answer, &self.shared.chroot)))
     }
 
     /// Takes what has come.
     fn poll_here(&mut self, cx: &Context<'_>) -> Poll<()> {
         let Inner::Waiting(slot) = self.inner else { return Poll::Ready(()) };
+        self.here.clear();
         self.shared.lock().poll_batch(slot, self.left, &mut self.here, cx.waker());
         if self.here.len() == self.left {
             self.inner = Inner::Here;

@@ -15,7 +15,8 @@ use ostler_wire::client::response::{MultiResult, Response};
 use ostler_wire::client::write::{Create, CreateMode, Write};
 use ostler_wire::{Code, SessionId, Stat, Zxid, path};
 
-use super::batch::Batch;
+use super::answers::Taken;
+use super::batch::{Batch, BatchShape};
 use super::builder::ClientBuilder;
 use super::reply::{Reply, Shape};
 use super::shared::{Core, Shared, wake_task};
@@ -178,7 +179,7 @@ impl Client {
     /// # Ok(()) }
     /// ```
     pub fn get_data_batch<P: AsRef<str>>(&self, paths: &[P]) -> Batch<(Bytes, Stat)> {
-        self.plain_reads(PlainRead::GetData, paths, data)
+        self.plain_reads(PlainRead::GetData, paths, data_of_batch)
     }
 
     /// What [`get_data`](Self::get_data) gives, and a watch that fires when the data changes or the znode is deleted.
@@ -197,7 +198,9 @@ impl Client {
 
     /// The Stats of many znodes, as [`get_data_batch`](Self::get_data_batch).
     pub fn exists_batch<P: AsRef<str>>(&self, paths: &[P]) -> Batch<Option<Stat>> {
-        self.plain_reads(PlainRead::Exists, paths, maybe_stat)
+        self.plain_reads(PlainRead::Exists, paths, |taken, chroot| {
+            maybe_stat(taken.into_result(), chroot, None)
+        })
     }
 
     /// What [`exists`](Self::exists) gives, and a watch that fires when it is created, changed or deleted, whichever is next.
@@ -439,12 +442,12 @@ impl Client {
         })
     }
 
-    fn plain_reads<P: AsRef<str>, T>(&self, op: PlainRead, paths: &[P], shape: Shape<T>) -> Batch<T> {
+    fn plain_reads<P: AsRef<str>, T>(&self, op: PlainRead, paths: &[P], shape: BatchShape<T>) -> Batch<T> {
         let mut core = self.shared.lock();
         let now = core.now;
         match core.session.submit_plain_reads(now, op, &self.shared.chroot.0, paths) {
             Ok(first) => {
-                let slot = first.map(|first| core.await_answers(first, paths.len()));
+                let slot = (!paths.is_empty()).then(|| core.await_answers(first, paths.len()));
                 wake_task(core);
                 Batch::waiting(self.shared.clone(), slot, paths.len(), shape)
             }
@@ -528,6 +531,13 @@ fn data(answer: Result<Response, Error>, _: &Chroot, _: Option<Hold>) -> Result<
     match answer? {
         Response::Data { data, stat } => Ok((data.unwrap_or_default(), stat)),
         other => Err(unexpected(&other)),
+    }
+}
+
+fn data_of_batch(taken: Taken<'_>, chroot: &Chroot) -> Result<(Bytes, Stat), Error> {
+    match taken {
+        Taken::Data(raw) => Ok(raw.read()),
+        Taken::Read(answer) => data(answer, chroot, None),
     }
 }
 

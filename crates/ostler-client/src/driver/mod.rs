@@ -2,6 +2,7 @@
 //! moves bytes between that and the socket and asks the clock; what the protocol says is decided in
 //! [`session`](crate::session).
 
+mod answers;
 mod batch;
 pub mod blocking;
 mod builder;

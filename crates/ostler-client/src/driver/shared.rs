@@ -10,18 +10,17 @@ use std::time::Duration;
 use ostler_wire::client::response::Response;
 use tokio::sync::watch;
 
+use super::answers::Answers;
 use super::random::Random;
 use super::state::{SessionState, Status};
 use super::watch::Watchers;
 use crate::connect_string::Chroot;
 use crate::error::{Error, ErrorKind};
+use crate::session::answer::Answer;
 use crate::session::{Completion, Ending, Event, Output, RequestId, Session, State};
 
 /// Which slot of `Slots` somebody waits at.
 pub(crate) type SlotKey = usize;
-
-/// The answers to a batch that came and were not taken yet.
-pub(crate) type Answers = VecDeque<Result<Response, Error>>;
 
 #[derive(Debug)]
 enum Slot {
@@ -57,15 +56,16 @@ impl Slots {
         self.free.push(key);
     }
 
-    fn fill(&mut self, at: Place, result: Result<Response, Error>, wakers: &mut Vec<Waker>) {
+    #[inline]
+    fn fill(&mut self, at: Place, answer: Answer<'_>, wakers: &mut Vec<Waker>) {
         match &mut self.slots[at.slot] {
             Slot::Waiting(waker) => {
                 wakers.extend(waker.take());
-                self.slots[at.slot] = Slot::Done(result);
+                self.slots[at.slot] = Slot::Done(answer.into_result());
             }
             Slot::Batch(answers, waker) => {
                 wakers.extend(waker.take());
-                answers.push_back(result);
+                answers.push(answer);
             }
             Slot::Abandoned if at.last => self.release(at.slot),
             Slot::Abandoned => {}
@@ -179,7 +179,7 @@ impl Core {
 
     /// Notes who waits for several requests, whose ids are this one and those that follow.
     pub(crate) fn await_answers(&mut self, id: RequestId, count: usize) -> SlotKey {
-        let slot = self.slots.take(Slot::Batch(VecDeque::with_capacity(count), None));
+        let slot = self.slots.take(Slot::Batch(Answers::with_capacity(count), None));
         self.pending.push_back(Pending { id, left: count, slot, watcher: None });
         slot
     }
@@ -248,8 +248,8 @@ impl Core {
     /// [`take_outcomes`](Self::take_outcomes), under the same lock or a later one.
     pub(crate) fn on_bytes(&mut self, now: Duration, bytes: &[u8], wakers: &mut Vec<Waker>) {
         let Self { session, slots, pending, .. } = self;
-        let mut answered = |id: RequestId, result| match take_pending(pending, id) {
-            Some((place, _)) => slots.fill(place, result, wakers),
+        let mut answered = |id: RequestId, answer: Answer<'_>| match take_pending(pending, id) {
+            Some((place, _)) => slots.fill(place, answer, wakers),
             None => debug_assert!(false, "an answer to nobody: {id:?}"),
         };
         session.handle_bytes_with(now, bytes, Some(&mut answered));
@@ -284,7 +284,7 @@ impl Core {
                 self.session.forget_watch(self.now, &path, kind);
             }
         }
-        self.slots.fill(place, completion.result, wakers);
+        self.slots.fill(place, Answer::Read(completion.result), wakers);
     }
 
     fn on_event(&mut self, event: Event, wakers: &mut Vec<Waker>) {

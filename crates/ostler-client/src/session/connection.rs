@@ -2,12 +2,14 @@
 
 use ostler_wire::client::event::WatcherEvent;
 use ostler_wire::client::reply::ReplyHeader;
+use ostler_wire::client::response::DataBody;
 use ostler_wire::jute::Reader;
 
+use super::answer::Answer;
 use super::{
-    Auth, Bytes, Code, ConnectRequest, ConnectResponse, Duration, Ending, Error, ErrorKind, Event, InFlight,
-    OpCode, Output, Read, RequestId, Response, Session, SessionId, State, Wish, Xid, encode, encode_auth,
-    frame,
+    Auth, Bytes, Code, ConnectRequest, ConnectResponse, Duration, Ending, Error, ErrorKind, Event, OpCode,
+    Output, Queued, Read, RequestId, Response, Sent, Session, SessionId, State, Wish, Xid, encode,
+    encode_auth, frame,
 };
 
 /// However long the timeout: a server hears of an idle client at least this often.
@@ -51,14 +53,14 @@ impl Session {
 
     /// Bytes arrived.
     pub fn handle_bytes(&mut self, now: Duration, bytes: &[u8]) {
-        self.handle_bytes_with(now, bytes, None::<&mut fn(RequestId, Result<Response, Error>)>);
+        self.handle_bytes_with(now, bytes, None::<&mut fn(RequestId, Answer<'_>)>);
     }
 
     /// The same, but answers are handed to `direct` instead of becoming outputs, as long as no other output is before
     /// them and they are of requests that ask for no watch. It spares them a way through a queue.
     pub fn handle_bytes_with<F>(&mut self, now: Duration, bytes: &[u8], mut direct: Option<&mut F>)
     where
-        F: FnMut(RequestId, Result<Response, Error>),
+        F: FnMut(RequestId, Answer<'_>),
     {
         if self.hanging_up || !matches!(self.state, State::Handshaking | State::Connected) {
             return;
@@ -216,7 +218,7 @@ impl Session {
 
     fn on_frame<F>(&mut self, now: Duration, payload: &[u8], whole: Option<&Bytes>, direct: Option<&mut F>)
     where
-        F: FnMut(RequestId, Result<Response, Error>),
+        F: FnMut(RequestId, Answer<'_>),
     {
         let mut reader = Reader::new(payload);
         if self.state == State::Handshaking {
@@ -287,11 +289,12 @@ impl Session {
                 let read = Read::SetWatches(batch);
                 let (xid, op) = (Xid::SET_WATCHES.0, read.op());
                 encode::encode_frame(xid, op, &mut self.out, |out| read.encode(out));
-                self.in_flight.push_back(InFlight { id: None, xid, op, wish: None, sent_at: now });
+                self.in_flight.push(Sent { id: None, xid, op, wish: None, sent_at: now });
             }
         }
         for request in std::mem::take(&mut self.queued) {
-            self.send(now, request);
+            let Queued { id, op, body, wish } = request;
+            self.transmit(now, Some(id), op, wish, |out| out.extend_from_slice(&body));
         }
         self.queued_bytes = 0;
     }
@@ -301,22 +304,33 @@ impl Session {
         header: ReplyHeader,
         reader: &mut Reader<'_>,
         whole: Option<&Bytes>,
-        direct: Option<&mut F>,
+        mut direct: Option<&mut F>,
     ) where
-        F: FnMut(RequestId, Result<Response, Error>),
+        F: FnMut(RequestId, Answer<'_>),
     {
-        let Some(request) = self.in_flight.pop_front() else {
+        let Some(request) = self.in_flight.first() else {
             self.hang_up("a reply to nothing arrived");
             return;
         };
         if request.xid != header.xid {
-            self.in_flight.push_front(request);
             self.hang_up("replies arrived out of order");
             return;
         }
-        self.on_answered(request.sent_at);
+        self.touched = self.touched.max(request.sent_at);
         // 0 and -1 say nothing about how far the server is.
         self.last_zxid = self.last_zxid.max(header.zxid.0);
+        if request.op == OpCode::GetData
+            && header.err == 0
+            && let (Some(id), None) = (request.id, &request.wish)
+            && self.outputs.is_empty()
+            && let Some(direct) = &mut direct
+            && let Some(body) = DataBody::find(reader.rest())
+        {
+            self.in_flight.pass();
+            direct(id, Answer::Data { body, whole });
+            return;
+        }
+        let Some(request) = self.in_flight.pop() else { return };
         if request.op == OpCode::CloseSession {
             self.end(Ending::Closed);
             self.outputs.push_back(Output::Disconnect("the session was closed"));
@@ -330,7 +344,7 @@ impl Session {
             0 => match Response::decode_shared(request.op, reader, whole) {
                 Ok(response) => Ok(response),
                 Err(_) => {
-                    self.in_flight.push_front(request);
+                    self.in_flight.put_back(request);
                     self.hang_up("the body of a reply cannot be read");
                     return;
                 }
@@ -340,7 +354,7 @@ impl Session {
         if let (Some(direct), Some(id), None) = (direct, request.id, &request.wish)
             && self.outputs.is_empty()
         {
-            direct(id, result);
+            direct(id, Answer::Read(result));
         } else {
             self.on_result(request, header, result);
         }
@@ -351,7 +365,7 @@ impl Session {
     }
 
     /// What a reply changes besides, and the word to whoever asked.
-    fn on_result(&mut self, request: InFlight, header: ReplyHeader, result: Result<Response, Error>) {
+    fn on_result(&mut self, request: Sent, header: ReplyHeader, result: Result<Response, Error>) {
         if let Some(wish) = request.wish {
             let removed = match &*wish {
                 Wish::Remove(path, kind) if header.err == 0 => Some((path.clone(), *kind)),

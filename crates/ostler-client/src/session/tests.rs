@@ -5,6 +5,7 @@ use ostler_wire::client::read::AddWatchMode;
 use ostler_wire::client::write::CreateMode;
 use ostler_wire::jute::Writer;
 
+use super::answer::Answer;
 use super::*;
 
 const SESSION: i64 = 0x0100_001b_3e63_0000;
@@ -490,8 +491,8 @@ fn direct_answers_overtake_nothing() {
     drain(&mut session);
     let mut direct = Vec::new();
     let bytes: Vec<u8> = (1..=4).flat_map(|xid| data_frame(xid, b"x")).collect();
-    let mut sink = |id: RequestId, result: Result<Response, Error>| {
-        assert!(result.is_ok());
+    let mut sink = |id: RequestId, answer: Answer<'_>| {
+        assert!(answer.into_result().is_ok());
         direct.push(id.0);
     };
     session.handle_bytes_with(secs(3), &bytes, Some(&mut sink));

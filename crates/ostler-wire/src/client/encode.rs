@@ -49,6 +49,37 @@ pub fn encode_frame(xid: i32, op: OpCode, out: &mut Vec<u8>, body: impl FnOnce(&
     frame::finish(out, at);
 }
 
+/// Bytes of the frame of a getData or exists besides its path: length, header, length of the path, `watch`.
+pub const PLAIN_READ_BYTES: usize = PLAIN_READ_HEAD + 1;
+const PLAIN_READ_HEAD: usize = 4 + RequestHeader::LEN + 4;
+
+/// Appends the whole frame of a getData or exists without a watch, of the path that `prefix` and `path` make in a row.
+#[inline]
+pub fn plain_read_frame(xid: i32, op: OpCode, prefix: &str, path: &str, out: &mut Vec<u8>) {
+    let count = |len: usize| i32::try_from(len).expect("a path is shorter than 2 GiB").to_be_bytes();
+    let path_len = prefix.len() + path.len();
+    let mut head = [0; PLAIN_READ_HEAD];
+    head[..4].copy_from_slice(&count(PLAIN_READ_BYTES - 4 + path_len));
+    head[4..8].copy_from_slice(&xid.to_be_bytes());
+    head[8..12].copy_from_slice(&op.to_int().to_be_bytes());
+    head[12..].copy_from_slice(&count(path_len));
+    out.reserve(PLAIN_READ_BYTES + path_len);
+    out.extend_from_slice(&head);
+    if !prefix.is_empty() {
+        out.extend_from_slice(prefix.as_bytes());
+    }
+    out.extend_from_slice(path.as_bytes());
+    out.push(0);
+}
+
+/// Appends the body of such a frame.
+pub fn plain_read_body(prefix: &str, path: &str, out: &mut Vec<u8>) {
+    out.put_count(prefix.len() + path.len());
+    out.extend_from_slice(prefix.as_bytes());
+    out.extend_from_slice(path.as_bytes());
+    out.put_bool(false);
+}
+
 /// Appends the body of create, create2 and createContainer.
 pub fn create_body(path: &str, data: &[u8], acl: &[Acl], flags: i32, out: &mut Vec<u8>) {
     out.put_string(path);

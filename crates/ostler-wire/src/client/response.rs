@@ -79,10 +79,7 @@ impl Response {
             }
             OpCode::Exists | OpCode::SetData | OpCode::SetAcl => Self::Stat(Stat::decode(reader)?),
             OpCode::GetData | OpCode::Reconfig => {
-                let data = reader.buffer("data")?.map(|data| match whole {
-                    Some(whole) => whole.slice_ref(data),
-                    None => Bytes::copy_from_slice(data),
-                });
+                let data = reader.buffer("data")?.map(|data| share(data, whole));
                 Self::Data { data, stat: Stat::decode(reader)? }
             }
             OpCode::GetChildren => Self::Children { names: names(reader)?, stat: None },
@@ -119,6 +116,44 @@ impl Response {
             | OpCode::CloseSession
             | OpCode::Error => Self::Done,
         })
+    }
+}
+
+/// The body of an answer to getData, looked at where it arrived.
+#[derive(Debug, Clone, Copy)]
+pub struct DataBody<'a> {
+    /// The data of the znode; `None` for null.
+    pub data: Option<&'a [u8]>,
+    /// The encoded Stat. It lies right behind the data.
+    pub stat: &'a [u8; Stat::LEN],
+}
+
+impl<'a> DataBody<'a> {
+    /// Finds both. `None` if the body is not whole. Bytes behind it are ignored.
+    #[inline]
+    #[must_use]
+    pub fn find(body: &'a [u8]) -> Option<Self> {
+        let (len, rest) = body.split_first_chunk::<4>()?;
+        let len = i32::from_be_bytes(*len);
+        let (data, rest) = match usize::try_from(len) {
+            Ok(len) => rest.split_at_checked(len).map(|(data, rest)| (Some(data), rest))?,
+            Err(_) if len == -1 => (None, rest),
+            Err(_) => return None,
+        };
+        Some(Self { data, stat: rest.first_chunk()? })
+    }
+
+    /// Reads it as [`Response::decode_shared`] does.
+    #[must_use]
+    pub fn read(self, whole: Option<&Bytes>) -> Response {
+        Response::Data { data: self.data.map(|data| share(data, whole)), stat: Stat::of_bytes(self.stat) }
+    }
+}
+
+fn share(data: &[u8], whole: Option<&Bytes>) -> Bytes {
+    match whole {
+        Some(whole) => whole.slice_ref(data),
+        None => Bytes::copy_from_slice(data),
     }
 }
 
