@@ -20,6 +20,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
 /// Inputs are at most this long.
 const MAX_INPUT: u32 = 64 << 10;
+const SHORT_INPUT: u32 = 1 << 10;
 /// An execution that takes longer, in seconds, hangs.
 const HANG_SECONDS: u32 = 5;
 /// Of the minimised corpus, inputs above this size are left out.
@@ -167,7 +168,8 @@ impl Place<'_> {
         self.work.join("corpus").join(target)
     }
 
-    /// Most executions let inputs grow as they find something; the last hundredth begins with long ones.
+    /// Most executions are of short inputs, which are quick and find nearly all; one in 25 lets them grow as they find
+    /// something, and the last hundredth begins with long ones.
     fn fuzz(&self, target: &str, runs: u64) -> Result<Verdict> {
         let started = Instant::now();
         let (corpus, artifacts, logs) =
@@ -175,7 +177,12 @@ impl Place<'_> {
         for dir in [&corpus, &artifacts, &logs] {
             std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         }
-        let long = runs / 100;
+        let (growing, long) = (runs / 25, runs / 100);
+        let phases = [
+            ("short", runs - growing - long, SHORT_INPUT, 100),
+            ("growing", growing, MAX_INPUT, 100),
+            ("long", long, MAX_INPUT, 0),
+        ];
         let mut verdict = Verdict {
             target: target.to_owned(),
             executions: 0,
@@ -185,13 +192,13 @@ impl Place<'_> {
             seconds: 0.0,
             failed: None,
         };
-        for (phase, runs, growth) in [("growing", runs - long, 100), ("long", long, 0)] {
+        for (phase, runs, longest, growth) in phases {
             if runs == 0 || verdict.failed.is_some() {
                 continue;
             }
             let log = logs.join(format!("{target}-{phase}.log"));
             let status = Command::new(self.binaries.join(target))
-                .args([format!("-runs={runs}"), format!("-max_len={MAX_INPUT}")])
+                .args([format!("-runs={runs}"), format!("-max_len={longest}")])
                 .args([format!("-len_control={growth}"), format!("-timeout={HANG_SECONDS}")])
                 .args(["-print_final_stats=1", "-rss_limit_mb=2048"])
                 .arg(format!("-artifact_prefix={}/{target}-", artifacts.display()))
