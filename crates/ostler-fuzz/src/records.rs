@@ -93,7 +93,8 @@ fn is_bent_multi(write: &Write) -> bool {
     let Write::Multi(parts) = write else { return false };
     parts.iter().any(|part| {
         matches!(part, Write::Create(create) if create.op != OpCode::CreateTtl
-            && CreateMode::from_flags(create.flags).is_none_or(CreateMode::is_ttl))
+            // No other create passes with such flags, or without an ACL.
+            && (create.acl.is_none() || CreateMode::from_flags(create.flags).is_none_or(CreateMode::is_ttl)))
     })
 }
 
