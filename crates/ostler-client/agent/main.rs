@@ -22,6 +22,7 @@ fn main() {
         let client = Client::connect(server).await.unwrap();
         match what.as_str() {
             "lock" => lock(&client, &directory, count).await,
+            "revoke" => revoke(&client, &directory, id, count).await,
             "elect" => elect(&client, &directory, id, count).await,
             "barrier" => barrier(&client, &directory, id, count).await,
             "discover" => discover(&client, &directory, id, count).await,
@@ -61,6 +62,37 @@ async fn lock(client: &Client, directory: &Path, count: usize) {
         guard.release().await.unwrap();
     }
     println!("{count}");
+}
+
+/// Two take turns: one holds the lock until it is asked to let go, the other asks, and gets it.
+async fn revoke(client: &Client, directory: &Path, id: &str, count: usize) {
+    let lock = Lock::new(client, "/interop/revocable");
+    let holds_even = id == "even";
+    for round in 0..count {
+        let file = |what: &str| directory.join(format!("{what}-{round}"));
+        if (round % 2 == 0) == holds_even {
+            let guard = lock.acquire().await.unwrap();
+            std::fs::write(file("held"), "").unwrap();
+            guard.revoked().await.unwrap();
+            std::fs::write(file("heard"), "").unwrap();
+            guard.release().await.unwrap();
+            until(&file("got")).await;
+        } else {
+            until(&file("held")).await;
+            assert!(lock.revoke().await.unwrap(), "there is a holder");
+            let guard = lock.acquire().await.unwrap();
+            assert!(file("heard").exists(), "let go before it was asked");
+            guard.release().await.unwrap();
+            std::fs::write(file("got"), "").unwrap();
+        }
+    }
+    println!("{count}");
+}
+
+async fn until(file: &Path) {
+    while !file.exists() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn elect(client: &Client, directory: &Path, id: &str, count: usize) {

@@ -3,12 +3,14 @@
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import org.apache.curator.framework.CuratorFramework;
 import org.apache.curator.framework.CuratorFrameworkFactory;
 import org.apache.curator.framework.recipes.barriers.DistributedDoubleBarrier;
 import org.apache.curator.framework.recipes.leader.LeaderLatch;
 import org.apache.curator.framework.recipes.locks.InterProcessMutex;
+import org.apache.curator.framework.recipes.locks.Revoker;
 import org.apache.curator.retry.RetryNTimes;
 import org.apache.curator.x.discovery.ServiceDiscovery;
 import org.apache.curator.x.discovery.ServiceDiscoveryBuilder;
@@ -26,6 +28,7 @@ public class Agent {
         client.blockUntilConnected();
         switch (args[1]) {
             case "lock" -> lock(client, directory, count);
+            case "revoke" -> revoke(client, directory, id, count);
             case "elect" -> elect(client, directory, id, count);
             case "barrier" -> barrier(client, directory, id, count);
             case "discover" -> discover(client, directory, id, count);
@@ -49,6 +52,44 @@ public class Agent {
             mutex.acquire();
             alone(directory, 0);
             mutex.release();
+        }
+    }
+
+    /** Two take turns: one holds the lock until it is asked to let go, the other asks, and gets it. */
+    static void revoke(CuratorFramework client, Path directory, String id, int count) throws Exception {
+        boolean holdsEven = id.equals("even");
+        for (int round = 0; round < count; round++) {
+            InterProcessMutex mutex = new InterProcessMutex(client, "/interop/revocable");
+            Path held = directory.resolve("held-" + round);
+            Path heard = directory.resolve("heard-" + round);
+            Path got = directory.resolve("got-" + round);
+            if ((round % 2 == 0) == holdsEven) {
+                CountDownLatch asked = new CountDownLatch(1);
+                mutex.makeRevocable(lock -> asked.countDown());
+                mutex.acquire();
+                Files.createFile(held);
+                if (!asked.await(60, TimeUnit.SECONDS)) {
+                    throw new IllegalStateException("nobody asked");
+                }
+                Files.createFile(heard);
+                mutex.release();
+                until(got);
+            } else {
+                until(held);
+                Revoker.attemptRevoke(client, mutex.getParticipantNodes().iterator().next());
+                mutex.acquire();
+                if (!Files.exists(heard)) {
+                    throw new IllegalStateException("let go before it was asked");
+                }
+                mutex.release();
+                Files.createFile(got);
+            }
+        }
+    }
+
+    static void until(Path file) throws Exception {
+        while (!Files.exists(file)) {
+            Thread.sleep(1);
         }
     }
 

@@ -68,6 +68,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     agents.together(&address, scratch.path(), &jobs)?;
     println!("  lock: {} acquisitions by 2 of each (Ostler, Curator, kazoo), never two holders", share * 6);
 
+    let turns = ["ostler", "curator"].into_iter().zip(["even", "odd"]);
+    let turns: Vec<_> = turns.map(|(who, id)| job(who, "revoke", id.to_owned(), 20)).collect();
+    agents.together(&address, scratch.path(), &turns)?;
+    println!(
+        "  revocation: 10 times of Curator by Ostler, 10 times the reverse, each asked before it let go"
+    );
+
     let rounds = 50;
     let members = |what: &'static str, count: usize| {
         ["ostler", "curator"].map(|who| [1, 2].map(|n| job(who, what, format!("{who}-{n}"), count)))
