@@ -257,7 +257,9 @@ impl Loader {
         let missing = || LoadError::NoParent(path.to_owned());
         let (parent_path, name) = path.rsplit_once('/').ok_or_else(missing)?;
         if self.parent.0 != parent_path {
-            self.parent = (parent_path.to_owned(), store.tree.find(parent_path).ok_or_else(missing)?);
+            // The root has no such name here, in Java neither: `//a` would be a second name of `/a`.
+            let parent = store.tree.find(parent_path).filter(|_| parent_path != "/").ok_or_else(missing)?;
+            self.parent = (parent_path.to_owned(), parent);
         }
         let acl = intern(store, &self.lists, acl_id);
         // A node that is there twice is the later one; its children stay.
