@@ -54,6 +54,8 @@ struct Mailbox {
     last_dial: RefCell<Option<Dial>>,
     /// What it said last, and when.
     heard: RefCell<Option<(Instant, Notification)>>,
+    /// When the last connection went.
+    gone: Cell<Option<Instant>>,
 }
 
 /// A connection, by the tasks that serve it.
@@ -255,21 +257,24 @@ impl Post {
         let mut line = mailbox.line.borrow_mut();
         if line.as_ref().is_some_and(|line| line.number == number) {
             *line = None;
+            mailbox.gone.set(Some(Instant::now()));
             self.config.tell(ostler_zab::Input::ElectionLink { server, up: false });
         }
     }
 
     /// What is known of the other members.
     pub(super) fn others(&self) -> Vec<Other> {
+        let ago_ms = |at: Instant| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
         let boxes = self.boxes.borrow();
         boxes
             .iter()
             .map(|(server, mailbox)| Other {
                 server: *server,
                 connected: mailbox.line.borrow().is_some(),
+                gone_ms: mailbox.gone.get().map(ago_ms),
                 dial: mailbox.last_dial.borrow().clone().unwrap_or(Dial::NotTried),
                 heard: mailbox.heard.borrow().as_ref().map(|(at, notification)| Heard {
-                    ago_ms: u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    ago_ms: ago_ms(*at),
                     state: notification.state,
                     leader: notification.vote.leader,
                     members: notification

@@ -10,8 +10,8 @@ use std::time::Duration;
 use ostler_node::Input;
 use ostler_node::tree_stream::{Progress, TreeReceiver, TreeSender};
 use ostler_tree::Store;
-use ostler_wire::Zxid;
 use ostler_wire::quorum::{Packet, PacketStream, Side};
+use ostler_wire::{ServerId, Zxid};
 use ostler_zab::LinkId;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -38,6 +38,8 @@ pub(super) struct Link {
     id: LinkId,
     /// What this side is.
     side: Side,
+    /// Who the learner at the other end says that it is.
+    learner: Cell<Option<ServerId>>,
     queue: RefCell<VecDeque<Item>>,
     unsent: Cell<usize>,
     /// The last transaction of which a part may be in the tree that was sent.
@@ -50,6 +52,7 @@ impl Link {
         Self {
             id,
             side,
+            learner: Cell::new(None),
             queue: RefCell::default(),
             unsent: Cell::new(0),
             in_tree: Cell::new(Zxid::ZERO),
@@ -104,7 +107,10 @@ impl Link {
         };
         match self.side {
             Side::Learner => info!(way, %zxid, "the leader brings this server up to date"),
-            Side::Master => info!(way, %zxid, link = self.id.0, "bringing a learner up to date"),
+            Side::Master => {
+                let server = self.learner.get().map_or_else(|| "?".to_owned(), |server| server.to_string());
+                info!(way, %zxid, server, "bringing a learner up to date");
+            }
         }
     }
 
@@ -139,8 +145,12 @@ impl Link {
         loop {
             while let Some(packet) = packets.read().map_err(invalid)? {
                 self.tell_of_synchronisation(&packet);
-                let tree = match packet {
-                    Packet::Snap { zxid } => Some(zxid),
+                let tree = match &packet {
+                    Packet::Snap { zxid } => Some(*zxid),
+                    Packet::FollowerInfo { info, .. } | Packet::ObserverInfo { info, .. } => {
+                        self.learner.set(info.server);
+                        None
+                    }
                     _ => None,
                 };
                 letters.push(NodeLetter::Input(Input::Peer(ostler_zab::Input::Packet {

@@ -39,6 +39,8 @@ pub(crate) struct Other {
     pub(crate) server: ServerId,
     /// A connection for notifications stands, whoever dialled it.
     pub(crate) connected: bool,
+    /// How long ago the last such connection went, if one did.
+    pub(crate) gone_ms: Option<u64>,
     /// How the last attempt to reach it ended.
     pub(crate) dial: Dial,
     /// The last notification from it.
@@ -48,7 +50,7 @@ pub(crate) struct Other {
 impl Other {
     /// A member that was neither dialled nor heard of.
     pub(crate) const fn unknown(server: ServerId) -> Self {
-        Self { server, connected: false, dial: Dial::NotTried, heard: None }
+        Self { server, connected: false, gone_ms: None, dial: Dial::NotTried, heard: None }
     }
 }
 
@@ -170,10 +172,10 @@ impl Facts<'_> {
         match (&other.heard, other.connected) {
             (Some(heard), true) => self.said(heard),
             (None, true) => "is connected and has said nothing yet".to_owned(),
-            (heard, false) => {
+            (_, false) => {
                 let mut text = self.not_connected(other);
-                if let Some(heard) = heard {
-                    put(&mut text, format_args!("; it was heard {} s ago", heard.ago_ms / 1000));
+                if let Some(gone_ms) = other.gone_ms {
+                    put(&mut text, format_args!("; it was there until {} s ago", gone_ms / 1000));
                 }
                 text
             }
@@ -303,7 +305,7 @@ mod tests {
     }
 
     fn connected(server: i64, heard: Option<Heard>) -> Other {
-        Other { server: ServerId(server), connected: true, dial: Dial::Answered, heard }
+        Other { connected: true, dial: Dial::Answered, heard, ..Other::unknown(ServerId(server)) }
     }
 
     fn line(me: i64, list: &str, others: Vec<Other>) -> String {
@@ -340,11 +342,12 @@ mod tests {
         assert!(text.contains("does not call back: can it reach this server at a:3888?; server 3"), "{text}");
         let gone = Other {
             connected: false,
+            gone_ms: Some(20_400),
             dial: Dial::Refused,
             ..connected(1, heard(PeerState::Looking, 1, LIST))
         };
         let text = line(2, LIST, vec![gone]);
-        assert!(text.contains("with this election port?; it was heard 0 s ago;"), "{text}");
+        assert!(text.contains("with this election port?; it was there until 20 s ago;"), "{text}");
     }
 
     #[test]
