@@ -408,7 +408,7 @@ pub fn suggest(written: &str) -> Option<String> {
     }
     let bare = bare.to_ascii_lowercase();
     // A third of the letters wrong is another word.
-    let nearest = |name: &str| 2.max(name.len().min(bare.len()) / 5);
+    let nearest = |name: &str| 2.max(name.len().min(bare.len()) / 5).min(name.len() / 3);
     let tls =
         TLS_SUFFIXES.iter().flat_map(|suffix| [format!("ssl.{suffix}"), format!("ssl.quorum.{suffix}")]);
     KEYS.iter()
@@ -417,9 +417,11 @@ pub fn suggest(written: &str) -> Option<String> {
         .chain(tls)
         .filter(|name| name.len().abs_diff(bare.len()) <= nearest(name))
         .filter(|name| differing_letters(&bare, name) <= nearest(name))
-        .map(|name| (distance(&bare, &name.to_ascii_lowercase()), name))
+        .filter_map(|name| {
+            let steps = distance(&bare, &name.to_ascii_lowercase(), nearest(&name))?;
+            Some((steps, name))
+        })
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, name)| *distance <= nearest(name) && *distance * 3 <= name.len())
         .map(|(_, name)| name)
 }
 
@@ -432,13 +434,16 @@ fn differing_letters(from: &str, to: &str) -> usize {
     (from & !to).count_ones().max((to & !from).count_ones()) as usize
 }
 
-/// How many letters to insert, drop, replace or swap with their neighbour to make one text the other.
-pub(super) fn distance(from: &str, to: &str) -> usize {
+/// How many letters to insert, drop, replace or swap with their neighbour to make one text the other; `None` if more
+/// than `most`.
+pub(super) fn distance(from: &str, to: &str, most: usize) -> Option<usize> {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
     let mut before: Vec<usize> = Vec::new();
     let mut row: Vec<usize> = (0..=to.len()).collect();
+    let mut next = Vec::with_capacity(row.len());
     for i in 1..=from.len() {
-        let mut next = vec![i];
+        next.clear();
+        next.push(i);
         for j in 1..=to.len() {
             let replaced = row[j - 1] + usize::from(from[i - 1] != to[j - 1]);
             let mut best = replaced.min(row[j] + 1).min(next[j - 1] + 1);
@@ -447,9 +452,14 @@ pub(super) fn distance(from: &str, to: &str) -> usize {
             }
             next.push(best);
         }
-        before = std::mem::replace(&mut row, next);
+        // No later row gets below the last two, as each step goes on from one of them.
+        if row.iter().chain(&next).all(|steps| *steps > most) {
+            return None;
+        }
+        std::mem::swap(&mut before, &mut row);
+        std::mem::swap(&mut row, &mut next);
     }
-    row[to.len()]
+    Some(row[to.len()]).filter(|steps| *steps <= most)
 }
 
 #[cfg(test)]
@@ -546,7 +556,12 @@ mod tests {
             ("kitten", "sitting", 3),
             ("abc", "abc", 0),
         ] {
-            assert_eq!(distance(from, to), steps, "{from} {to}");
+            assert_eq!(distance(from, to, steps), Some(steps), "{from} {to}");
+            assert_eq!(
+                distance(from, to, steps.wrapping_sub(1).min(9)),
+                (steps == 0).then_some(0),
+                "{from} {to}"
+            );
         }
     }
 }

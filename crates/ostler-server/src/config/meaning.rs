@@ -506,8 +506,8 @@ impl ServerConfig {
             self.four_letter_whitelist = whitelist;
             for name in unknown {
                 let near = words::ALL.into_iter().filter(|word| name.len() < 8 && *word != Word::TelnetClose);
-                let near = near.min_by_key(|word| keys::distance(&name, word.name()));
-                let near = near.filter(|word| keys::distance(&name, word.name()) <= 2);
+                let near = near.filter_map(|word| Some((keys::distance(&name, word.name(), 2)?, word)));
+                let near = near.min_by_key(|(steps, _)| *steps).map(|(_, word)| word);
                 let meant = near.map(|word| format!("; did you mean {word}?")).unwrap_or_default();
                 let message = format!("{name:?} is no four-letter word{meant}");
                 self.warnings.push(setting.remark(Severity::Warn, message));
