@@ -438,24 +438,30 @@ fn differing_letters(from: &str, to: &str) -> usize {
 /// than `most`.
 pub(super) fn distance(from: &str, to: &str, most: usize) -> Option<usize> {
     let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
-    let mut before: Vec<usize> = Vec::new();
+    // Only what lies so near to the diagonal can be within reach.
+    let far = most.saturating_add(1);
+    let mut before: Vec<usize> = vec![far; to.len() + 1];
     let mut row: Vec<usize> = (0..=to.len()).collect();
-    let mut next = Vec::with_capacity(row.len());
+    let mut next = before.clone();
+    let mut least_before = 0;
     for i in 1..=from.len() {
-        next.clear();
-        next.push(i);
-        for j in 1..=to.len() {
+        next.fill(far);
+        next[0] = i;
+        let mut least = i;
+        for j in i.saturating_sub(most).max(1)..=i.saturating_add(most).min(to.len()) {
             let replaced = row[j - 1] + usize::from(from[i - 1] != to[j - 1]);
             let mut best = replaced.min(row[j] + 1).min(next[j - 1] + 1);
             if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
                 best = best.min(before[j - 2] + 1);
             }
-            next.push(best);
+            next[j] = best;
+            least = least.min(best);
         }
         // No later row gets below the last two, as each step goes on from one of them.
-        if row.iter().chain(&next).all(|steps| *steps > most) {
+        if least.min(least_before) > most {
             return None;
         }
+        least_before = least;
         std::mem::swap(&mut before, &mut row);
         std::mem::swap(&mut row, &mut next);
     }
