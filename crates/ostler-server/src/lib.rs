@@ -12,6 +12,7 @@ mod inbox;
 mod lane_loop;
 mod limits;
 mod linger;
+mod log_box;
 mod log_thread;
 mod member;
 mod node_loop;

@@ -3,8 +3,8 @@
 //! reads it back can tell. A full disk is another thing: nothing was written, so the thread waits for room.
 //! Answers to Java's `SyncRequestProcessor`.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::exit;
 use crate::four_letter::report::Summary;
 use crate::inbox::{Inbox, NodeLetter};
 use crate::linger::Linger;
+use crate::log_box::LogBox;
 
 /// The pause between two looks at a full disk.
 const RETRY: Duration = Duration::from_secs(1);
@@ -82,7 +83,7 @@ impl LogStats {
 /// The log's thread.
 pub(crate) struct LogThread<D: Disk> {
     pub(crate) writer: LogWriter<D>,
-    pub(crate) letters: Receiver<LogLetter>,
+    pub(crate) letters: Arc<LogBox>,
     pub(crate) node: Arc<Inbox<NodeLetter>>,
     pub(crate) pace: LogPace,
     pub(crate) stats: Arc<LogStats>,
@@ -96,23 +97,31 @@ struct Batch {
     txns: usize,
 }
 
+/// What was taken from the box and is in no batch yet.
+#[derive(Default)]
+struct Taken {
+    letters: VecDeque<LogLetter>,
+    spare: Vec<LogLetter>,
+}
+
 impl<D: Disk> LogThread<D> {
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
         let mut linger = Linger::default();
         let mut synced = (0, Duration::ZERO);
+        let mut taken = Taken::default();
         loop {
             let mut batch = Batch::default();
-            let mut running = self.take_waiting(&mut batch);
+            let mut running = self.take_waiting(&mut taken, &mut batch);
             let (durable, took) = synced;
             if durable > 0 {
                 linger.on_sync(durable, took, batch.txns);
             }
             if running && batch.txns == 0 {
-                running = self.letters.recv().is_ok_and(|letter| self.take(letter, &mut batch))
-                    && self.take_waiting(&mut batch);
+                self.letters.wait(1);
+                running = self.take_waiting(&mut taken, &mut batch);
             }
-            running = running && self.linger(&linger, &mut batch);
+            running = running && self.linger(&linger, &mut taken, &mut batch);
             synced = (batch.txns, self.commit(&batch));
             if !running {
                 // Gives back what is reserved, so that the next start need not look through it.
@@ -123,14 +132,14 @@ impl<D: Disk> LogThread<D> {
     }
 
     /// Takes what waits, up to a whole batch. Whether to go on.
-    fn take_waiting(&mut self, batch: &mut Batch) -> bool {
+    fn take_waiting(&mut self, taken: &mut Taken, batch: &mut Batch) -> bool {
         while batch.txns < self.pace.max_batch {
-            let running = match self.letters.try_recv() {
-                Ok(letter) => self.take(letter, batch),
-                Err(TryRecvError::Empty) => break,
-                Err(TryRecvError::Disconnected) => false,
-            };
-            if !running {
+            if taken.letters.is_empty() {
+                self.letters.take(&mut taken.spare);
+                taken.letters.extend(taken.spare.drain(..));
+            }
+            let Some(letter) = taken.letters.pop_front() else { break };
+            if !self.take(letter, batch) {
                 return false;
             }
         }
@@ -138,7 +147,7 @@ impl<D: Disk> LogThread<D> {
     }
 
     /// Waits for what may come soon. Whether to go on.
-    fn linger(&mut self, linger: &Linger, batch: &mut Batch) -> bool {
+    fn linger(&mut self, linger: &Linger, taken: &mut Taken, batch: &mut Batch) -> bool {
         let (patience, wanted) = if self.pace.flush_delay.is_zero() {
             (linger.patience(batch.txns), linger.expected().min(self.pace.max_batch))
         } else {
@@ -150,12 +159,8 @@ impl<D: Disk> LogThread<D> {
             if left.is_zero() {
                 break;
             }
-            let running = match self.letters.recv_timeout(left) {
-                Ok(letter) => self.take(letter, batch),
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => false,
-            };
-            if !running {
+            self.letters.wait_within(wanted - batch.txns, left);
+            if !self.take_waiting(taken, batch) {
                 return false;
             }
         }

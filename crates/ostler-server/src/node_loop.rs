@@ -2,7 +2,6 @@
 //! It runs beside lane 0 where there are few processors, and on a thread of its own where there are more.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crate::client_port::ClientPort;
 use crate::clock::Clock;
 use crate::config::HostPort;
 use crate::inbox::{Inbox, LaneInbox, NodeLetter};
+use crate::log_box::LogBox;
 use crate::log_thread::LogLetter;
 use crate::peers::{Peers, PeersConfig};
 use crate::snapshots::Snapshots;
@@ -29,7 +29,7 @@ pub(crate) struct NodeLoop {
     pub(crate) store: Arc<RwLock<Store>>,
     pub(crate) inbox: Arc<Inbox<NodeLetter>>,
     pub(crate) lanes: Vec<Arc<LaneInbox>>,
-    pub(crate) log: Sender<LogLetter>,
+    pub(crate) log: Arc<LogBox>,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) next_quota_warning_ms: u64,
     /// Which of the members this is, and its port for clients.
@@ -181,8 +181,7 @@ impl NodeLoop {
     }
 
     fn to_log(&self, letter: LogLetter) {
-        // The log thread ends the process when it ends, so the receiver is there as long as this is.
-        let _ = self.log.send(letter);
+        self.log.push(letter);
     }
 
     async fn wait_for_lanes(&self) {

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock, mpsc};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::exit;
 use crate::inbox::{Errand, Inbox, LaneInbox, NodeLetter};
 use crate::lane_loop::LaneLoop;
 use crate::limits;
+use crate::log_box::LogBox;
 use crate::log_thread::{LogLetter, LogPace, LogStats, LogThread};
 use crate::member::{Ports, Start};
 use crate::node_loop::NodeLoop;
@@ -127,7 +128,7 @@ struct Doors {
 struct Server {
     lanes: Vec<Arc<LaneInbox>>,
     lane_threads: Vec<JoinHandle<()>>,
-    log: mpsc::Sender<LogLetter>,
+    log: Arc<LogBox>,
     log_thread: JoinHandle<()>,
     node: Arc<Inbox<NodeLetter>>,
 }
@@ -172,14 +173,14 @@ impl Server {
         };
         // Java snapshots before it serves; here clients do not wait for it, and a full disk is no reason not to start.
         let snapshot_is_stale = recovered.replayed > 0;
-        let (log, log_letters) = mpsc::channel();
+        let log = Arc::new(LogBox::default());
         let work = DiskWork {
             snapshots: Arc::clone(&snapshots),
             restore: crate::recovery::options(config),
             tree: node_config.tree.clone(),
         };
         let log_thread =
-            spawn("log", log_run(config, &disk, &recovered, log_letters, &node_inbox, &stats, work))?;
+            spawn("log", log_run(config, &disk, &recovered, Arc::clone(&log), &node_inbox, &stats, work))?;
         let store = Arc::new(RwLock::new(recovered.store));
         let peers = member.map(|(start, _, ports)| start.peers(ports, &store));
         let admission = Arc::new(Admission::new(config.max_client_cnxns as usize, config.max_cnxns as usize));
@@ -280,7 +281,7 @@ impl Server {
         for thread in self.lane_threads {
             let _ = thread.join();
         }
-        let _ = self.log.send(LogLetter::Stop);
+        self.log.push(LogLetter::Stop);
         let _ = self.log_thread.join();
         info!("stopped");
     }
@@ -291,7 +292,7 @@ fn log_run(
     config: &ServerConfig,
     disk: &OsDisk,
     recovered: &Recovered,
-    letters: mpsc::Receiver<LogLetter>,
+    letters: Arc<LogBox>,
     node: &Arc<Inbox<NodeLetter>>,
     stats: &Arc<LogStats>,
     work: DiskWork,
