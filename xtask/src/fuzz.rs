@@ -20,6 +20,7 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
     -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
 /// Inputs are at most this long.
 const MAX_INPUT: u32 = 64 << 10;
+/// And those of most executions at most this.
 const SHORT_INPUT: u32 = 1 << 10;
 /// An execution that takes longer, in seconds, hangs.
 const HANG_SECONDS: u32 = 5;

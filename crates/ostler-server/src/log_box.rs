@@ -1,6 +1,7 @@
 //! What waits for the log's thread. To wake a thread costs more than a small write does, so the thread says how much it
 //! waits for, and is woken once for all of that.
 
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub(crate) struct LogBox {
 
 #[derive(Debug, Default)]
 struct State {
-    letters: Vec<LogLetter>,
+    letters: VecDeque<LogLetter>,
     /// How many transactions are in them.
     txns: usize,
     /// Whether there is a letter of another kind.
@@ -38,7 +39,7 @@ impl LogBox {
             LogLetter::Append(proposals) => state.txns += proposals.len(),
             _ => state.urgent = true,
         }
-        state.letters.push(letter);
+        state.letters.push_back(letter);
         let ring = state.wanted.is_some_and(|wanted| state.has(wanted));
         if ring {
             state.wanted = None;
@@ -50,7 +51,7 @@ impl LogBox {
     }
 
     /// Takes all letters; `into` must be empty and lends its memory.
-    pub(crate) fn take(&self, into: &mut Vec<LogLetter>) {
+    pub(crate) fn take(&self, into: &mut VecDeque<LogLetter>) {
         debug_assert!(into.is_empty(), "what was taken before has been read");
         let mut state = self.lock();
         std::mem::swap(&mut state.letters, into);
@@ -60,11 +61,9 @@ impl LogBox {
     /// Waits until so many transactions are in, or a letter of another kind is.
     pub(crate) fn wait(&self, wanted: usize) {
         let mut state = self.lock();
-        while !state.has(wanted) {
-            state.wanted = Some(wanted);
-            state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.wanted = None;
+        state.wanted = Some(wanted);
+        let waited = self.bell.wait_while(state, |state| !state.has(wanted));
+        waited.unwrap_or_else(PoisonError::into_inner).wanted = None;
     }
 
     /// The same, but not for longer than that.
@@ -102,7 +101,7 @@ mod tests {
         let log = Arc::clone(log);
         std::thread::spawn(move || {
             within.map_or_else(|| log.wait(wanted), |time| log.wait_within(wanted, time));
-            let mut letters = Vec::new();
+            let mut letters = VecDeque::new();
             log.take(&mut letters);
             found.send(letters.len()).unwrap();
         });

@@ -97,19 +97,13 @@ struct Batch {
     txns: usize,
 }
 
-/// What was taken from the box and is in no batch yet.
-#[derive(Default)]
-struct Taken {
-    letters: VecDeque<LogLetter>,
-    spare: Vec<LogLetter>,
-}
-
 impl<D: Disk> LogThread<D> {
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
         let mut linger = Linger::default();
         let mut synced = (0, Duration::ZERO);
-        let mut taken = Taken::default();
+        // What was taken from the box and is in no batch yet.
+        let mut taken = VecDeque::new();
         loop {
             let mut batch = Batch::default();
             let mut running = self.take_waiting(&mut taken, &mut batch);
@@ -132,13 +126,12 @@ impl<D: Disk> LogThread<D> {
     }
 
     /// Takes what waits, up to a whole batch. Whether to go on.
-    fn take_waiting(&mut self, taken: &mut Taken, batch: &mut Batch) -> bool {
+    fn take_waiting(&mut self, taken: &mut VecDeque<LogLetter>, batch: &mut Batch) -> bool {
         while batch.txns < self.pace.max_batch {
-            if taken.letters.is_empty() {
-                self.letters.take(&mut taken.spare);
-                taken.letters.extend(taken.spare.drain(..));
+            if taken.is_empty() {
+                self.letters.take(taken);
             }
-            let Some(letter) = taken.letters.pop_front() else { break };
+            let Some(letter) = taken.pop_front() else { break };
             if !self.take(letter, batch) {
                 return false;
             }
@@ -147,7 +140,7 @@ impl<D: Disk> LogThread<D> {
     }
 
     /// Waits for what may come soon. Whether to go on.
-    fn linger(&mut self, linger: &Linger, taken: &mut Taken, batch: &mut Batch) -> bool {
+    fn linger(&mut self, linger: &Linger, taken: &mut VecDeque<LogLetter>, batch: &mut Batch) -> bool {
         let (patience, wanted) = if self.pace.flush_delay.is_zero() {
             (linger.patience(batch.txns), linger.expected().min(self.pace.max_batch))
         } else {

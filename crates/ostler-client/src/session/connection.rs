@@ -308,20 +308,21 @@ impl Session {
     ) where
         F: FnMut(RequestId, Answer<'_>),
     {
-        let Some(request) = self.in_flight.first() else {
+        let Some(&Sent { id, xid, op, ref wish, sent_at }) = self.in_flight.first() else {
             self.hang_up("a reply to nothing arrived");
             return;
         };
-        if request.xid != header.xid {
+        let is_plain = wish.is_none();
+        if xid != header.xid {
             self.hang_up("replies arrived out of order");
             return;
         }
-        self.touched = self.touched.max(request.sent_at);
+        self.on_answered(sent_at);
         // 0 and -1 say nothing about how far the server is.
         self.last_zxid = self.last_zxid.max(header.zxid.0);
-        if request.op == OpCode::GetData
+        if op == OpCode::GetData
             && header.err == 0
-            && let (Some(id), None) = (request.id, &request.wish)
+            && let (Some(id), true) = (id, is_plain)
             && self.outputs.is_empty()
             && let Some(direct) = &mut direct
             && let Some(body) = DataBody::find(reader.rest())
@@ -330,28 +331,27 @@ impl Session {
             direct(id, Answer::Data { body, whole });
             return;
         }
-        let Some(request) = self.in_flight.pop() else { return };
-        if request.op == OpCode::CloseSession {
+        if op == OpCode::CloseSession {
             self.end(Ending::Closed);
             self.outputs.push_back(Output::Disconnect("the session was closed"));
             return;
         }
-        if matches!(request.op, OpCode::SetWatches | OpCode::SetWatches2) && header.err != 0 {
+        if matches!(op, OpCode::SetWatches | OpCode::SetWatches2) && header.err != 0 {
             self.hang_up("the server refused to set watches again");
             return;
         }
         let result = match header.err {
-            0 => match Response::decode_shared(request.op, reader, whole) {
+            0 => match Response::decode_shared(op, reader, whole) {
                 Ok(response) => Ok(response),
                 Err(_) => {
-                    self.in_flight.put_back(request);
                     self.hang_up("the body of a reply cannot be read");
                     return;
                 }
             },
             err => Err(Error::from_wire(err)),
         };
-        if let (Some(direct), Some(id), None) = (direct, request.id, &request.wish)
+        let Some(request) = self.in_flight.pop() else { return };
+        if let (Some(direct), Some(id), true) = (direct, id, is_plain)
             && self.outputs.is_empty()
         {
             direct(id, Answer::Read(result));

@@ -33,14 +33,6 @@ pub(super) fn xid_after(xid: i32) -> i32 {
     xid.checked_add(1).unwrap_or(1)
 }
 
-impl Sent {
-    /// The one behind it in a row.
-    fn next(&self) -> Self {
-        let id = self.id.map(|RequestId(id)| RequestId(id + 1));
-        Self { id, xid: xid_after(self.xid), op: self.op, wish: None, sent_at: self.sent_at }
-    }
-}
-
 impl InFlight {
     /// How many requests.
     pub(super) fn len(&self) -> usize {
@@ -68,14 +60,10 @@ impl InFlight {
 
     /// Takes the first out.
     pub(super) fn pop(&mut self) -> Option<Sent> {
-        let (first, left) = self.runs.front_mut()?;
-        self.len -= 1;
-        if *left == 1 {
-            return self.runs.pop_front().map(|(last, _)| last);
-        }
-        *left -= 1;
-        let next = first.next();
-        Some(std::mem::replace(first, next))
+        let (first, _) = self.runs.front_mut()?;
+        let taken = Sent { wish: first.wish.take(), ..*first };
+        self.pass();
+        Some(taken)
     }
 
     /// Forgets the first, which has no wish.
@@ -92,12 +80,6 @@ impl InFlight {
         if let Some(RequestId(id)) = &mut first.id {
             *id += 1;
         }
-    }
-
-    /// Puts one back that was taken out.
-    pub(super) fn put_back(&mut self, sent: Sent) {
-        self.runs.push_front((sent, 1));
-        self.len += 1;
     }
 }
 
@@ -127,8 +109,6 @@ mod tests {
                     (popped.id.unwrap().0, popped.xid),
                     (seen[seen.len() - 1].0, seen[seen.len() - 1].1)
                 );
-                in_flight.put_back(popped);
-                in_flight.pass();
             }
         }
         let xids = [i32::MAX - 2, i32::MAX - 1, i32::MAX, 1, 2, 3];

@@ -145,12 +145,11 @@ impl Link {
         loop {
             while let Some(packet) = packets.read().map_err(invalid)? {
                 self.tell_of_synchronisation(&packet);
-                let tree = match &packet {
-                    Packet::Snap { zxid } => Some(*zxid),
-                    Packet::FollowerInfo { info, .. } | Packet::ObserverInfo { info, .. } => {
-                        self.learner.set(info.server);
-                        None
-                    }
+                if let Packet::FollowerInfo { info, .. } | Packet::ObserverInfo { info, .. } = &packet {
+                    self.learner.set(info.server);
+                }
+                let tree = match packet {
+                    Packet::Snap { zxid } => Some(zxid),
                     _ => None,
                 };
                 letters.push(NodeLetter::Input(Input::Peer(ostler_zab::Input::Packet {

@@ -63,7 +63,6 @@ pub fn plain_read_frame(xid: i32, op: OpCode, prefix: &str, path: &str, out: &mu
     head[4..8].copy_from_slice(&xid.to_be_bytes());
     head[8..12].copy_from_slice(&op.to_int().to_be_bytes());
     head[12..].copy_from_slice(&count(path_len));
-    out.reserve(PLAIN_READ_BYTES + path_len);
     out.extend_from_slice(&head);
     if !prefix.is_empty() {
         out.extend_from_slice(prefix.as_bytes());
