@@ -14,10 +14,11 @@ use clap::Args;
 
 use super::scratch;
 
-/// What the compiler does to tell libFuzzer where an execution went; the same as cargo-fuzz asks for.
+/// What the compiler does to tell libFuzzer where an execution went; with [`COMPARES`] the same as cargo-fuzz asks for.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
-    -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing";
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table --cfg fuzzing";
+/// And what it was compared with on its way, which guesses keywords and lengths and takes three times as long.
+const COMPARES: &str = "-Cllvm-args=-sanitizer-coverage-trace-compares";
 /// Inputs are at most this long.
 const MAX_INPUT: u32 = 64 << 10;
 /// And those of most executions at most this.
@@ -63,7 +64,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(options.runs > 0 && options.jobs > 0, "at least one execution and one job");
     let root = scratch::workspace_root()?;
     let work = scratch::metadata()?.target_directory.clone().into_std_path_buf().join("fuzz");
-    let binaries = build(&root, &work)?;
+    let binaries = Binaries {
+        comparing: build(&root, &work.join("build"), &format!("{COVERAGE} {COMPARES}"))?,
+        plain: build(&root, &work.join("build-plain"), COVERAGE)?,
+    };
     let targets = targets(&root, options)?;
     let queue = Mutex::new(targets.iter().rev().cloned().collect::<Vec<_>>());
     let verdicts = Mutex::new(Vec::new());
@@ -123,7 +127,7 @@ fn print(verdict: &Verdict) {
 }
 
 /// Builds all binaries and says where they are.
-fn build(root: &Path, work: &Path) -> Result<PathBuf> {
+fn build(root: &Path, into: &Path, flags: &str) -> Result<PathBuf> {
     let told = Command::new("rustc").arg("-vV").output().context("run rustc")?;
     let told = String::from_utf8_lossy(&told.stdout).into_owned();
     let host = told.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;
@@ -131,13 +135,13 @@ fn build(root: &Path, work: &Path) -> Result<PathBuf> {
     let status = Command::new("cargo")
         .args(["build", "--quiet", "--release", "--target", host, "--manifest-path"])
         .arg(root.join("fuzz/Cargo.toml"))
-        .env("CARGO_TARGET_DIR", work.join("build"))
-        .env("RUSTFLAGS", COVERAGE)
+        .env("CARGO_TARGET_DIR", into)
+        .env("RUSTFLAGS", flags)
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status()
         .context("run cargo")?;
     ensure!(status.success(), "the fuzzing binaries do not build");
-    Ok(work.join("build").join(host).join("release"))
+    Ok(into.join(host).join("release"))
 }
 
 fn targets(root: &Path, options: &Options) -> Result<Vec<String>> {
@@ -154,10 +158,17 @@ fn targets(root: &Path, options: &Options) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Where the binaries lie.
+struct Binaries {
+    /// Those that look at comparisons.
+    comparing: PathBuf,
+    plain: PathBuf,
+}
+
 struct Place<'a> {
     root: &'a Path,
     work: &'a Path,
-    binaries: &'a Path,
+    binaries: &'a Binaries,
 }
 
 impl Place<'_> {
@@ -169,8 +180,8 @@ impl Place<'_> {
         self.work.join("corpus").join(target)
     }
 
-    /// Most executions are of short inputs, which are quick and find nearly all; one in 25 lets them grow as they find
-    /// something, and the last hundredth begins with long ones.
+    /// Most executions are of short inputs, which are quick and find nearly all, a tenth of all with a look at
+    /// comparisons; one in 25 lets them grow as they find something, and the last hundredth begins with long ones.
     fn fuzz(&self, target: &str, runs: u64) -> Result<Verdict> {
         let started = Instant::now();
         let (corpus, artifacts, logs) =
@@ -178,11 +189,13 @@ impl Place<'_> {
         for dir in [&corpus, &artifacts, &logs] {
             std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         }
-        let (growing, long) = (runs / 25, runs / 100);
+        let (comparing, growing, long) = (runs / 10, runs / 25, runs / 100);
+        let Binaries { comparing: slow, plain } = self.binaries;
         let phases = [
-            ("short", runs - growing - long, SHORT_INPUT, 100),
-            ("growing", growing, MAX_INPUT, 100),
-            ("long", long, MAX_INPUT, 0),
+            ("comparing", slow, comparing, SHORT_INPUT, 100),
+            ("short", plain, runs - comparing - growing - long, SHORT_INPUT, 100),
+            ("growing", plain, growing, MAX_INPUT, 100),
+            ("long", plain, long, MAX_INPUT, 0),
         ];
         let mut verdict = Verdict {
             target: target.to_owned(),
@@ -193,12 +206,12 @@ impl Place<'_> {
             seconds: 0.0,
             failed: None,
         };
-        for (phase, runs, longest, growth) in phases {
+        for (phase, binaries, runs, longest, growth) in phases {
             if runs == 0 || verdict.failed.is_some() {
                 continue;
             }
             let log = logs.join(format!("{target}-{phase}.log"));
-            let status = Command::new(self.binaries.join(target))
+            let status = Command::new(binaries.join(target))
                 .args([format!("-runs={runs}"), format!("-max_len={longest}")])
                 .args([format!("-len_control={growth}"), format!("-timeout={HANG_SECONDS}")])
                 .args(["-print_final_stats=1", "-rss_limit_mb=2048"])
@@ -232,7 +245,7 @@ impl Place<'_> {
         let least = self.work.join("least").join(target);
         let _ = std::fs::remove_dir_all(&least);
         std::fs::create_dir_all(&least)?;
-        let status = Command::new(self.binaries.join(target))
+        let status = Command::new(self.binaries.plain.join(target))
             .args(["-set_cover_merge=1".to_owned(), format!("-max_len={MAX_INPUT}")])
             .args([&least, &self.corpus(target)])
             .stdout(Stdio::null())
