@@ -179,7 +179,7 @@ fn load(disk: &MemDisk, options: RestoreOptions) -> Option<Store> {
 /// A snapshot around a body: header, body, end mark and a seal that holds.
 fn sealed(body: &[u8]) -> Vec<u8> {
     let mut file = [&snapshot_header(), body, &SNAPSHOT_END].concat();
-    let checksum = adler2::adler32_slice(&file);
+    let checksum = simd_adler32::adler32(&file.as_slice());
     file.extend_from_slice(&i64::from(checksum).to_be_bytes());
     file.extend_from_slice(&SNAPSHOT_END);
     file

@@ -172,7 +172,7 @@ impl<D: Disk + Clone> LogReader<D> {
         }
         let length = usize::try_from(length).expect("an i32");
         let entry = self.bytes.slice(entry_at, length)?;
-        if checksum != i64::from(adler2::adler32_slice(entry)) {
+        if checksum != checksum_of(entry) {
             return Ok(None);
         }
         let bytes = Bytes::copy_from_slice(entry);
@@ -193,9 +193,14 @@ fn record_header<D: Disk>(bytes: &mut ReadAhead<D>, at: u64) -> Result<Option<(i
     Ok(Some((checksum, length)))
 }
 
+/// What a record's header has for its entry.
+pub(crate) fn checksum_of(entry: &[u8]) -> i64 {
+    i64::from(simd_adler32::adler32(&entry))
+}
+
 /// Frames an entry as a record.
 pub fn encode_record(entry: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&i64::from(adler2::adler32_slice(entry)).to_be_bytes());
+    out.extend_from_slice(&checksum_of(entry).to_be_bytes());
     let length = i32::try_from(entry.len()).expect("an entry is far below 2 GiB");
     out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(entry);

@@ -8,7 +8,7 @@ use ostler_wire::txn::{Txn, TxnEntry};
 
 use crate::disk::{Disk, FilePath};
 use crate::error::{Error, Result};
-use crate::log::{End, LogReader, Record};
+use crate::log::{self, End, LogReader, Record};
 use crate::names::{self, Named};
 use ostler_wire::zoo::{self, Mutation};
 
@@ -76,7 +76,7 @@ pub struct Replay<D: Disk> {
     read: Vec<FilePath>,
     replayed: u64,
     /// Checksums of what was delivered, to know a copy of a file when it comes; sorted by zxid.
-    seen: Vec<(Zxid, u32)>,
+    seen: Vec<(Zxid, i64)>,
 }
 
 impl<D: Disk + Clone> Replay<D> {
@@ -158,7 +158,7 @@ impl<D: Disk + Clone> Replay<D> {
     /// Whether the record is to be delivered: it continues the sequence. One that repeats is not.
     fn is_next(&mut self, file: String, record: &Record, entry: &TxnEntry) -> Result<bool> {
         let (zxid, offset) = (record.zxid, record.offset);
-        let checksum = adler2::adler32_slice(&record.bytes);
+        let checksum = log::checksum_of(&record.bytes);
         if zxid <= self.last {
             let same = self
                 .seen

@@ -43,7 +43,7 @@ const TABLE: [Rule; 11] = [
         name: "ostler-store",
         ours: &["ostler-wire"],
         tests: &[],
-        others: Some(&["adler2", "bytes", "flate2", "snap", "thiserror"]),
+        others: Some(&["bytes", "flate2", "simd-adler32", "snap", "thiserror"]),
         optional: &[],
     },
     Rule {

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use ostler_wire::disk::{END_OF_RECORD, FILE_HEADER_LEN, RECORD_HEADER_LEN};
 
-use super::{ReadAhead, record_header};
+use super::{ReadAhead, checksum_of, record_header};
 use crate::disk::{Disk, FilePath};
 use crate::error::Result;
 
@@ -88,7 +88,7 @@ impl<D: Disk + Clone> Scan<D> {
         let Some(length_bytes) = whole else { return Ok(Entry::Unreadable { offset, length }) };
         let end = begin + length_bytes;
         let entry = self.bytes.slice(begin, usize::try_from(length_bytes).expect("an i32"))?;
-        let computed = i64::from(adler2::adler32_slice(entry));
+        let computed = checksum_of(entry);
         let bytes = Bytes::copy_from_slice(entry);
         let marked = end < self.bytes.length() && self.bytes.byte_ahead(end)? == END_OF_RECORD;
         self.at = end + 1;

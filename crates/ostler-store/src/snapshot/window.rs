@@ -3,7 +3,7 @@
 
 use std::io::Read;
 
-use adler2::Adler32;
+use simd_adler32::Adler32;
 
 /// Bytes read at a time.
 const PIECE: usize = 256 << 10;
@@ -66,9 +66,9 @@ impl<R: Read> Window<R> {
 
     /// The checksum of everything consumed so far.
     pub(super) fn checksum(&mut self) -> u32 {
-        self.adler.write_slice(&self.buffer[self.hashed..self.at]);
+        self.adler.write(&self.buffer[self.hashed..self.at]);
         self.hashed = self.at;
-        self.adler.checksum()
+        self.adler.finish()
     }
 
     fn available(&self) -> usize {

@@ -4,12 +4,12 @@
 
 use std::io::Write;
 
-use adler2::Adler32;
 use flate2::write::GzEncoder;
 use ostler_wire::Zxid;
 use ostler_wire::disk::{SNAPSHOT_END, snapshot_header};
 use ostler_wire::jute::Writer;
 use ostler_wire::txn::DIGEST_VERSION;
+use simd_adler32::Adler32;
 
 use super::framing;
 use crate::disk::{Dir, Disk, DiskError, DiskOp, FilePath};
@@ -101,7 +101,7 @@ impl<D: Disk> SnapshotWriter<D> {
 
     /// A chunk of the body: sessions, ACLs, nodes, and at the end the path "/".
     pub fn write(&mut self, chunk: &[u8]) -> Result<()> {
-        self.adler.write_slice(chunk);
+        self.adler.write(chunk);
         self.encoder.write(chunk).map_err(|error| self.encoding_failed(error))?;
         if self.encoder.output().len() >= PIECE {
             self.flush()?;
@@ -164,7 +164,7 @@ impl<D: Disk> SnapshotWriter<D> {
     }
 
     fn write_seal(&mut self) -> Result<()> {
-        let checksum = i64::from(self.adler.checksum());
+        let checksum = i64::from(self.adler.finish());
         self.write(&checksum.to_be_bytes())?;
         self.write(&SNAPSHOT_END)
     }
