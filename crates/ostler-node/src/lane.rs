@@ -77,11 +77,11 @@ pub(crate) struct Desk {
 #[derive(Debug, Default)]
 struct Told {
     /// Connections with an answered write, behind which reads may wait.
-    answered: BTreeSet<ConnId>,
+    answered: Vec<ConnId>,
     /// Transactions that wait until those reads are answered.
     fences: Vec<Zxid>,
     /// Connections that may go on with what they sent.
-    moved: BTreeSet<ConnId>,
+    moved: Vec<ConnId>,
 }
 
 /// What a lane counts.
@@ -170,7 +170,7 @@ impl Lane {
             }
             self.fire(changes);
         }
-        for id in told.answered {
+        for id in once_each(told.answered) {
             if let Some(conn) = self.conns.get_mut(&id) {
                 self.desk.drain_gate(now, conn, store);
             }
@@ -179,9 +179,9 @@ impl Lane {
             self.desk.outputs.push_back(LaneOutput::ToNode(Input::FencePassed { zxid }));
         }
         if !self.stalled.is_empty() && !self.desk.is_over_limit() {
-            told.moved.append(&mut self.stalled);
+            told.moved.extend(std::mem::take(&mut self.stalled));
         }
-        for id in told.moved {
+        for id in once_each(told.moved) {
             self.resume(now, id, store);
         }
     }
@@ -405,15 +405,15 @@ impl Lane {
                     self.desk.close(conn, CloseReason::SessionClosed);
                 }
                 self.dirty.insert(id);
-                told.answered.insert(id);
-                told.moved.insert(id);
+                told.answered.push(id);
+                told.moved.push(id);
             }
             Letter::Synced { conn: id } => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
                 conn.release_sync();
                 self.dirty.insert(id);
-                told.answered.insert(id);
-                told.moved.insert(id);
+                told.answered.push(id);
+                told.moved.push(id);
             }
             Letter::Service(service) => {
                 let before = std::mem::replace(&mut self.desk.service, service);
@@ -427,7 +427,7 @@ impl Lane {
             }
             Letter::Opened { conn: id, session, timeout_ms } => {
                 if self.open(now, id, session, timeout_ms) {
-                    told.moved.insert(id);
+                    told.moved.push(id);
                 } else {
                     let gone = Input::Disconnected { conn: id, session, touch: None };
                     self.desk.outputs.push_back(LaneOutput::ToNode(gone));
@@ -478,4 +478,11 @@ impl Lane {
     fn collect_touches(&mut self) -> Vec<Touch> {
         self.conns.values_mut().filter_map(Conn::take_touch).collect()
     }
+}
+
+/// Each connection once, in order: the sorted list of all that were named costs less than a set that grows.
+fn once_each(mut ids: Vec<ConnId>) -> Vec<ConnId> {
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }

@@ -144,7 +144,7 @@ impl Store {
 
     /// The node at a path whose parent is known. The root is not among its own children.
     fn child_at(&self, parent: u32, name: &str, path: &str) -> Option<u32> {
-        if path == "/" { Some(ROOT) } else { self.tree.child(parent, name) }
+        if path == "/" { Some(ROOT) } else { self.tree.child(parent, name.as_bytes()) }
     }
 
     /// The parent's counter never goes back: a snapshot may hold later creations that were undone since.
@@ -211,8 +211,7 @@ impl Store {
     ) -> Outcome {
         let Some(id) = self.tree.find(path) else { return Outcome::Error(Code::NoNode) };
         let before = self.tree.node(id).data_len();
-        self.tree.set_data(id, if id == ROOT { "" } else { path }, data);
-        self.tree.change_stat(id, |stat| {
+        self.tree.set_data(id, if id == ROOT { "" } else { path }, data, |stat| {
             (stat.mzxid, stat.mtime, stat.version) = (header.zxid.0, header.time_ms, version);
         });
         let result = self.stat(id);

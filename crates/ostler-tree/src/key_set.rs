@@ -80,18 +80,17 @@ impl KeySet {
 
     /// All keys in order.
     pub(crate) fn iter(&self) -> Keys<'_> {
-        Keys { keys: [].iter(), runs: self.runs.iter(), left: self.len }
+        Keys { rest: Rest { keys: [].iter(), runs: self.runs.iter() }, left: self.len }
     }
 
     /// The keys from this one on, in order.
-    pub(crate) fn at_or_above(&self, key: u64) -> impl Iterator<Item = u64> + use<'_> {
-        let (first, rest) = if self.runs.is_empty() {
-            (&[][..], &[][..])
-        } else {
-            let at = self.run_of(key);
-            (&self.runs[at].keys[self.place_of(at, key)..], &self.runs[at + 1..])
-        };
-        first.iter().chain(rest.iter().flat_map(|run| &run.keys)).copied()
+    pub(crate) fn at_or_above(&self, key: u64) -> Rest<'_> {
+        if self.runs.is_empty() {
+            return Rest::default();
+        }
+        let at = self.run_of(key);
+        let place = self.place_of(at, key);
+        Rest { keys: self.runs[at].keys[place..].iter(), runs: self.runs[at + 1..].iter() }
     }
 
     /// The run to which a key belongs; there must be one.
@@ -155,11 +154,30 @@ fn reserve(keys: &mut Vec<u64>) {
     }
 }
 
+/// The keys of a set from one on: those of a run, and the runs behind it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Rest<'a> {
+    keys: slice::Iter<'a, u64>,
+    runs: slice::Iter<'a, Run>,
+}
+
+impl Iterator for Rest<'_> {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        loop {
+            if let Some(key) = self.keys.next() {
+                return Some(*key);
+            }
+            self.keys = self.runs.next()?.keys.iter();
+        }
+    }
+}
+
 /// All keys of a set.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Keys<'a> {
-    keys: slice::Iter<'a, u64>,
-    runs: slice::Iter<'a, Run>,
+    rest: Rest<'a>,
     left: usize,
 }
 
@@ -167,13 +185,9 @@ impl Iterator for Keys<'_> {
     type Item = u64;
 
     fn next(&mut self) -> Option<u64> {
-        loop {
-            if let Some(key) = self.keys.next() {
-                self.left -= 1;
-                return Some(*key);
-            }
-            self.keys = self.runs.next()?.keys.iter();
-        }
+        let key = self.rest.next()?;
+        self.left -= 1;
+        Some(key)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -33,7 +33,8 @@ pub struct Namespaces {
 #[must_use]
 pub fn namespace(path: &str) -> Option<&str> {
     let rest = path.strip_prefix('/')?;
-    let name = rest.find('/').map_or(rest, |end| &rest[..end]);
+    // By bytes, as in `Tree::find`.
+    let name = rest.bytes().position(|byte| byte == b'/').map_or(rest, |end| &rest[..end]);
     (!name.is_empty()).then_some(name)
 }
 

@@ -219,7 +219,7 @@ impl Store {
         let Some(mut usage) = Track::parse(self.tree.node(id).data()) else { return };
         usage.add("count", count);
         usage.add("bytes", bytes);
-        self.tree.set_data(id, &stats, Some(usage.text().as_bytes()));
+        self.tree.set_data(id, &stats, Some(usage.text().as_bytes()), |_| {});
     }
 
     /// Begins to watch over a path when its limits are created, and counts what is there when its statistics are.
@@ -268,7 +268,7 @@ impl Store {
                 usage.add("bytes", length(self.tree.node(id).data_len()));
             }
         }
-        self.tree.set_data(stats_id, &stats, Some(usage.text().as_bytes()));
+        self.tree.set_data(stats_id, &stats, Some(usage.text().as_bytes()), |_| {});
     }
 }
 

@@ -102,7 +102,7 @@ impl Walk {
         for at in 1..self.stack.len() {
             let start = self.stack[at].parent_len;
             let end = self.stack.get(at + 1).map_or(self.path.len(), |frame| frame.parent_len);
-            match store.tree.child(id, &self.path[start + 1..end]) {
+            match store.tree.child(id, &self.path.as_bytes()[start + 1..end]) {
                 Some(child) if child == self.stack[at].id => id = child,
                 _ => {
                     self.path.truncate(start);
@@ -268,8 +268,7 @@ impl Loader {
             store.acls.release(old);
             let owner = store.tree.node(id).owner();
             store.unindex(path, owner);
-            store.tree.set_data(id, if id == ROOT { "" } else { path }, data);
-            store.tree.change_stat(id, |old| *old = *stat);
+            store.tree.set_data(id, if id == ROOT { "" } else { path }, data, |old| *old = *stat);
         } else {
             store.tree.insert(self.parent.1, path, name, data, acl, stat);
         }

@@ -108,8 +108,9 @@ impl Store {
     pub fn set_config(&mut self, text: &[u8], version: i64, time_ms: i64) {
         self.ensure_config_node();
         let Some(id) = self.tree.find(ostler_wire::path::CONFIG) else { return };
-        self.tree.set_data(id, ostler_wire::path::CONFIG, Some(text));
-        self.tree.change_stat(id, |stat| (stat.mzxid, stat.mtime, stat.version) = (version, time_ms, -1));
+        let change =
+            |stat: &mut StatPersisted| (stat.mzxid, stat.mtime, stat.version) = (version, time_ms, -1);
+        self.tree.set_data(id, ostler_wire::path::CONFIG, Some(text), change);
     }
 
     /// What `/zookeeper/config` holds.
