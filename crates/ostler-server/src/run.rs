@@ -12,8 +12,8 @@ use ostler_node::recover::Recovered;
 use ostler_node::{Lane, LaneId, Node, NodeConfig};
 use ostler_store::LogWriter;
 use ostler_store::purge::Purge;
-use tokio::runtime::Builder;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::spawn_local;
 use tracing::{error, info, warn};
 
 use crate::admission::Admission;
@@ -336,13 +336,16 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<Jo
     std::thread::Builder::new().name(name.into()).spawn(work)
 }
 
-fn block_on_local(work: impl Future<Output = ()>) {
-    let runtime = match Builder::new_current_thread().enable_all().build() {
+/// Runs a thread's tasks. They are the runtime's own, the first one too: to wake a task of a `LocalSet`, or the future
+/// that is blocked on, tokio writes to a file that it then polls for, which are three system calls at each turn.
+fn block_on_local(work: impl Future<Output = ()> + 'static) {
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(cause) => {
             error!(%cause, "cannot start an event loop");
             std::process::exit(exit::FAILED);
         }
     };
-    runtime.block_on(LocalSet::new().run_until(work));
+    let work = runtime.spawn_local(work);
+    runtime.block_on(work).expect("a panic ends the process");
 }
