@@ -169,13 +169,15 @@ impl Server {
         }
     }
 
-    /// Sends a signal and waits for the end; yields the exit code.
+    /// Sends a signal and waits for the end, and until all that was written is read; yields the exit code.
     pub(crate) fn end(&mut self, signal: Signal) -> Option<i32> {
         let pid = Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            // Who reads lets go of the text at its end.
+            let all_read = [&self.stdout, &self.stderr].into_iter().all(|text| Arc::strong_count(text) == 1);
+            if all_read && let Some(status) = self.child.try_wait().unwrap() {
                 return status.code();
             }
             assert!(Instant::now() < deadline, "it does not stop: {}", self.stderr());
